@@ -1,0 +1,86 @@
+"""RPC payloads: what each service answers, and the typed values that cross.
+
+Every call is `rpc-<service>`, method by name, JSON keyword arguments, a JSON answer. Times are RFC 3339
+in UTC, ids UUIDv7 text. Errors are those of `contracts.errors`. Lists answer `Page` as a dict.
+
+order        place_orders(orders=[PlaceOrder]) -> [PlaceOrderResult]
+             cancel_order(order_id, reason, requested_by) -> {"order_id", "status"}        NotFound, Conflict
+             get_order(order_id) -> dict                                                   NotFound
+activation   get_activation(order_id) -> dict                                              NotFound
+             list_fallouts(limit, cursor) -> Page of Fallout
+             retry_fallout(order_id, by) / abandon_fallout(order_id, by, reason)           NotFound, Conflict
+scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer                        Overloaded
+             list_visits(state, limit, cursor) -> Page of visits, in the order to call
+             get_visit(order_id)                                                           NotFound
+             record_call(order_id, by, outcome, note, call_back_at)                        NotFound, Conflict, Invalid
+             free_windows(order_id, from_) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
+             set_appointment(order_id, window_start, window_end, technician_id, by)        NotFound, Conflict, Invalid
+             list_technicians() -> {"items": [...]}
+fieldwork    list_jobs(technician_id, date) -> {"items": [...]}
+             get_job(order_id)                                                             NotFound
+             start_job(order_id, technician_id)                                            NotFound, Conflict, Forbidden
+             complete_job(order_id, technician_id, results, note)                          NotFound, Conflict, Forbidden, Invalid
+             reject_job(order_id, technician_id, reason_code, note)                        NotFound, Conflict, Forbidden, Invalid
+mypage       get_order(order_id) -> OrderPage                                              NotFound
+             list_orders(status, phone, limit, cursor) -> Page of OrderPage (timeline left out)
+             rebuild() -> {"orders": n}
+every one    overview(); list_parked(limit, cursor); replay_parked(message_id); drop_parked(message_id);
+             republish_events(order_id)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from contracts.orders import Address, Customer, OrderItem, OrderRequest, Value
+
+CallOutcome = Literal["agreed", "no_answer", "call_back", "refused"]
+
+OrderStatus = Literal[
+    "accepted", "placed", "activated", "scheduled", "completed",
+    "rejecting", "rejected", "cancelling", "cancelled", "fallout",
+]
+
+
+class PlaceOrder(OrderRequest):
+    """An order as the gateway forwards it. `accepted_at` is when the gateway took it."""
+
+    order_id: UUID
+    accepted_at: AwareDatetime
+    idempotency_key: str | None = None
+
+
+class PlaceOrderResult(Value):
+    """`order_id` is the id under which the order stands: for a repeated idempotency key, the first one's.
+
+    `error` is set where the order breaks a rule (the same shape as `DomainError.as_dict`).
+    """
+
+    order_id: UUID
+    status: Literal["placed", "invalid"]
+    error: dict[str, Any] | None = None
+
+
+class VisitRequest(Value):
+    """Activation asks scheduling for a visit. Repeating it changes nothing."""
+
+    order_id: UUID
+    customer: Customer
+    address: Address
+    items: tuple[OrderItem, ...]
+
+
+class VisitAnswer(Value):
+    """`accepted`: a visit stands in the call queue, or further on. `cancelled`: a cancel came first."""
+
+    outcome: Literal["accepted", "cancelled"]
+
+
+class Page(Value):
+    """One page of a list; `next_cursor` is opaque and None on the last page."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None = None
