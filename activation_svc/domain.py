@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from chassis.table import IGNORE, NONE, Refusal, Table, rows, to
 
+_UNKNOWN_WHY = "there is no activation for this order"
+
 _REVERTING = {
     "order_placed": IGNORE,
     "order_cancel_requested": IGNORE,
@@ -27,11 +29,18 @@ _NOT_FALLOUT = {
     "abandon": Refusal("there is no fallout case for this order"),
 }
 
+CONSUMES = (
+    "order_placed", "order_cancel_requested", "visit_cancelled", "fieldwork_completed", "fieldwork_rejected",
+)
+"""The events this service acts on: its `@batch_handler` and the saga model test both read them here."""
+
 TABLE = Table(
     name="activation",
     rows=rows(
         (NONE, {
             "order_placed": to("provisioning"),
+            "retry": Refusal(_UNKNOWN_WHY),
+            "abandon": Refusal(_UNKNOWN_WHY),
             # The cancel overtook its order: a tombstone, so that nothing is provisioned afterwards.
             "order_cancel_requested": to("reverted", "activation_reverted/cancelled"),
         }),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from chassis.table import IGNORE, NONE, Refusal, Table, rows, to
 
+_UNKNOWN_WHY = "there is no job for this order"
 _CANCELLED_WHY = "the customer cancelled; the job is withdrawn"
 _DONE_WHY = "the job is already completed"
 _REJECTED_WHY = "the job is already rejected"
@@ -22,12 +23,18 @@ _OPEN = {
 
 _CLOSED = {"visit_scheduled": IGNORE, "visit_cancel_requested": IGNORE}
 
+CONSUMES = (
+    "visit_scheduled", "visit_cancel_requested",
+)
+"""The events this service acts on: its `@batch_handler` and the saga model test both read them here."""
+
 TABLE = Table(
     name="fieldwork",
     rows=rows(
         (NONE, {
             "visit_scheduled": to("assigned"),
             "visit_cancel_requested": to("cancelled", "fieldwork_cancelled"),
+            "start": Refusal(_UNKNOWN_WHY), "complete": Refusal(_UNKNOWN_WHY), "reject": Refusal(_UNKNOWN_WHY),
         }),
         ("assigned", _OPEN),
         ("started", _OPEN | {"start": IGNORE}),

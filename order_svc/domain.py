@@ -34,6 +34,12 @@ _OPEN = {
     "cancel": to("cancelling", "order_cancel_requested"),
 }
 
+CONSUMES = (
+    "activation_completed", "activation_failed", "visit_scheduled",
+    "fieldwork_completed", "fieldwork_rejected", "activation_reverted",
+)
+"""The events this service acts on: its `@batch_handler` and the saga model test both read them here."""
+
 TABLE = Table(
     name="order",
     rows=rows(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from chassis.table import IGNORE, NONE, Refusal, Table, rows, to
 
 _CLOSED_WHY = "the visit is closed"
+_UNKNOWN_WHY = "no visit has been requested for this order"
 
 _IN_QUEUE = {
     "request_visit": IGNORE,
@@ -29,12 +30,20 @@ _CLOSED = {
     "agree": Refusal(_CLOSED_WHY),
 }
 
+CONSUMES = (
+    "activation_cancel_requested", "fieldwork_completed", "fieldwork_rejected", "fieldwork_cancelled",
+)
+"""The events this service acts on: its `@batch_handler` and the saga model test both read them here."""
+
 TABLE = Table(
     name="scheduling",
     rows=rows(
         (NONE, {
             "request_visit": to("requested"),
             "activation_cancel_requested": to("cancelled", "visit_cancelled"),
+            "missed": Refusal(_UNKNOWN_WHY),
+            "flag": Refusal(_UNKNOWN_WHY),
+            "agree": Refusal(_UNKNOWN_WHY),
         }),
         ("requested", _IN_QUEUE),
         ("flagged", _IN_QUEUE | {"missed": to("flagged")}),
