@@ -16,11 +16,11 @@ scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer             
              free_windows(order_id, from_) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
              set_appointment(order_id, window_start, window_end, technician_id, by)        NotFound, Conflict, Invalid
              list_technicians() -> {"items": [...]}
-fieldwork    list_jobs(technician_id, date) -> {"items": [...]}
-             get_job(order_id)                                                             NotFound
-             start_job(order_id, technician_id)                                            NotFound, Conflict, Forbidden
-             complete_job(order_id, technician_id, results, note)                          NotFound, Conflict, Forbidden, Invalid
-             reject_job(order_id, technician_id, reason_code, note)                        NotFound, Conflict, Forbidden, Invalid
+fieldwork    list_jobs(technician_id or None, date or None) -> {"items": [Job]}             Invalid
+             get_job(order_id) -> Job                                                      NotFound
+             start_job(order_id, technician_id) -> Job                                     NotFound, Conflict, Forbidden
+             complete_job(order_id, technician_id, results, note) -> Job                   NotFound, Conflict, Forbidden, Invalid
+             reject_job(order_id, technician_id, reason_code, note) -> Job                 NotFound, Conflict, Forbidden, Invalid
 mypage       get_order(order_id) -> OrderPage                                              NotFound
              list_orders(status, phone, limit, cursor) -> Page of OrderPage (timeline left out)
              rebuild() -> {"orders": n}
@@ -35,7 +35,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from contracts.events import JobResults
 from contracts.orders import Address, Customer, OrderItem, OrderRequest, Value
+from contracts.rejection import RejectionCode
 
 CallOutcome = Literal["agreed", "no_answer", "call_back", "refused"]
 
@@ -84,3 +86,75 @@ class Page(Value):
 
     items: list[dict[str, Any]]
     next_cursor: str | None = None
+
+
+JobState = Literal["assigned", "started", "completed", "rejected", "cancelled"]
+
+
+class Job(Value):
+    """The technician's work order. `results` once completed, `reason_code` once rejected."""
+
+    order_id: UUID
+    state: JobState
+    revision: int
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+    technician_id: str
+    technician_name: str
+    customer: Customer
+    address: Address
+    items: tuple[OrderItem, ...]
+    started_at: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
+    results: JobResults | None = None
+    reason_code: RejectionCode | None = None
+    note: str = ""
+
+
+class PageVisit(Value):
+    """The visit as the subscriber sees it: the newest revision known."""
+
+    revision: int
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+    technician_name: str
+
+
+class PageRejection(Value):
+    """Why the technician could not install, in the words of `contracts.rejection`."""
+
+    reason_code: RejectionCode
+    text_ko: str
+    text_en: str
+
+
+class TimelineEntry(Value):
+    """One thing that happened. `details` never holds personal data."""
+
+    at: AwareDatetime
+    event: str
+    text_ko: str
+    text_en: str
+    details: dict[str, Any]
+
+
+class OrderPage(Value):
+    """An order as MyPage knows it. `customer`, `address` and `placed_at` are None until `order_placed` arrived.
+
+    `version` counts the distinct events the page is made of: it grows with every change. `timeline` is left
+    out (empty) in lists. `cancel_refused`: the subscriber wanted to cancel, but the work was done first.
+    """
+
+    order_id: UUID
+    status: OrderStatus
+    customer: Customer | None
+    address: Address | None
+    items: tuple[OrderItem, ...]
+    visit: PageVisit | None
+    results: JobResults | None
+    rejection: PageRejection | None
+    cancel_refused: bool
+    version: int
+    placed_at: AwareDatetime | None
+    updated_at: AwareDatetime
+    timeline: tuple[TimelineEntry, ...] = ()
