@@ -19,8 +19,8 @@ scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer             
 fieldwork    list_jobs(technician_id or None, date or None) -> {"items": [Job]}             Invalid
              get_job(order_id) -> Job                                                      NotFound
              start_job(order_id, technician_id) -> Job                                     NotFound, Conflict, Forbidden
-             complete_job(order_id, technician_id, results, note) -> Job                   NotFound, Conflict, Forbidden, Invalid
-             reject_job(order_id, technician_id, reason_code, note) -> Job                 NotFound, Conflict, Forbidden, Invalid
+             complete_job(order_id, technician_id, results, note) -> Job  NotFound, Conflict, Forbidden, Invalid
+             reject_job(order_id, technician_id, reason_code, note) -> Job  NotFound, Conflict, Forbidden, Invalid
 mypage       get_order(order_id) -> OrderPage                                              NotFound
              list_orders(status, phone, limit, cursor) -> Page of OrderPage (timeline left out)
              rebuild() -> {"orders": n}
