@@ -16,7 +16,7 @@ scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer             
              free_windows(order_id, from_) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
              set_appointment(order_id, window_start, window_end, technician_id, by)        NotFound, Conflict, Invalid
              list_technicians() -> {"items": [...]}
-fieldwork    list_jobs(technician_id or None, date or None) -> {"items": [Job]}             Invalid
+fieldwork    list_jobs(technician_id or None, date or None, limit, cursor) -> Page of Job      Invalid
              get_job(order_id) -> Job                                                      NotFound
              start_job(order_id, technician_id) -> Job                                     NotFound, Conflict, Forbidden
              complete_job(order_id, technician_id, results, note) -> Job  NotFound, Conflict, Forbidden, Invalid
