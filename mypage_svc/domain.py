@@ -1,0 +1,198 @@
+"""The page's rules: how a set of events becomes what a subscriber sees. Pure: no I/O, no clock, no framework.
+
+`fold` is a function of the set: order of arrival and duplicates do not matter. Statuses have a rank, of several
+visits the newest revision counts, and the timeline sorts by when things happened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+from contracts.errors import Invalid
+from contracts.events import EVENTS, Event
+from contracts.rejection import REJECTION_REASONS, RejectionCode
+from contracts.rpc import OrderStatus
+from mypage_svc.texts import TEXTS
+
+SUBSCRIBES = tuple(EVENTS)
+"""MyPage listens to every event there is."""
+
+_ENVELOPE = {"event_id", "schema_version", "occurred_at", "order_id", "causation_id", "traceparent"}
+
+_RANKED: tuple[tuple[OrderStatus, tuple[str, ...]], ...] = (
+    ("placed", ("order_placed",)),
+    ("fallout", ("activation_failed",)),
+    ("activated", ("activation_completed",)),
+    ("scheduled", ("visit_scheduled",)),
+    ("cancelling", (
+        "order_cancel_requested", "activation_cancel_requested", "visit_cancel_requested",
+        "fieldwork_cancelled", "visit_cancelled", "activation_reverted/cancelled",
+    )),
+    ("rejecting", ("fieldwork_rejected", "activation_reverted/rejected")),
+    # The pivot: nothing is undone after it, so the page need not wait for the order to be closed.
+    ("completed", ("fieldwork_completed",)),
+    ("cancelled", ("order_cancelled",)),
+    ("rejected", ("order_rejected",)),
+    ("completed", ("order_completed",)),
+)
+
+RANKS: dict[str, tuple[int, OrderStatus]] = {
+    sign: (rank, status) for rank, (status, signs) in enumerate(_RANKED, start=1) for sign in signs
+}
+"""By event (an `activation_reverted` with its outcome): how far the order is when that has happened."""
+
+STATUSES: frozenset[str] = frozenset({"accepted"} | {status for status, _ in _RANKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event as MyPage keeps it: its payload is JSON, without the envelope."""
+
+    event_id: UUID
+    order_id: UUID
+    event_type: str
+    occurred_at: datetime
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One order's page (`contracts.rpc.OrderPage`), its parts as JSON. `phone` is digits only, for the search."""
+
+    order_id: UUID
+    status: str
+    customer: dict[str, Any] | None
+    address: dict[str, Any] | None
+    items: list[dict[str, Any]]
+    visit: dict[str, Any] | None
+    results: dict[str, Any] | None
+    rejection: dict[str, Any] | None
+    cancel_refused: bool
+    version: int
+    placed_at: datetime | None
+    updated_at: datetime
+    timeline: list[dict[str, Any]]
+    phone: str | None
+
+
+def fact(event: Event) -> Fact:
+    """Take from a decoded event what MyPage keeps."""
+    payload = event.model_dump(mode="json", exclude=_ENVELOPE)
+    return Fact(event.event_id, event.order_id, event.event_type, event.occurred_at, payload)
+
+
+def fold(facts: Iterable[Fact]) -> Page:
+    """Fold one order's facts (at least one, in any order, duplicates allowed) into its page."""
+    distinct = sorted({known.event_id: known for known in facts}.values(), key=_when)
+    newest = {known.event_type: known for known in distinct}
+    placed = newest.get("order_placed")
+    order = placed.payload if placed else {}
+    customer = order.get("customer")
+    status = _status(distinct)
+    return Page(
+        order_id=distinct[0].order_id,
+        status=status,
+        customer=customer,
+        address=order.get("address"),
+        items=order.get("items", []),
+        visit=_visit(distinct),
+        results=newest["fieldwork_completed"].payload["results"] if "fieldwork_completed" in newest else None,
+        rejection=_rejection(newest.get("fieldwork_rejected")),
+        cancel_refused=status == "completed" and _cancel_was_tried(newest),
+        version=len(distinct),
+        placed_at=placed.occurred_at if placed else None,
+        updated_at=distinct[-1].occurred_at,
+        timeline=[_entry(known) for known in distinct],
+        phone=phone_digits(customer["phone"]) if customer else None,
+    )
+
+
+def phone_digits(text: str) -> str:
+    """Return the phone number's digits, however it is written; raise Invalid naming `phone` where it is none."""
+    digits = re.sub(r"[\s-]", "", text)
+    if not re.fullmatch(r"[0-9]{8,11}", digits):
+        raise Invalid(
+            "phone is no Korean phone number",
+            [{"field": "phone", "message": "must be a Korean phone number such as 010-1234-5678"}],
+        )
+    return digits
+
+
+def _when(known: Fact) -> tuple[datetime, UUID]:
+    return known.occurred_at, known.event_id
+
+
+def _sign(known: Fact) -> str:
+    outcome = known.payload.get("outcome")
+    return f"{known.event_type}/{outcome}" if known.event_type == "activation_reverted" else known.event_type
+
+
+def _status(facts: list[Fact]) -> OrderStatus:
+    ranked = [RANKS[sign] for sign in map(_sign, facts) if sign in RANKS]
+    return max(ranked)[1] if ranked else "accepted"
+
+
+def _cancel_was_tried(newest: dict[str, Fact]) -> bool:
+    closed = newest.get("order_completed")
+    return "order_cancel_requested" in newest or bool(closed and closed.payload.get("cancel_refused"))
+
+
+def _visit(facts: list[Fact]) -> dict[str, Any] | None:
+    visits = [known for known in facts if known.event_type == "visit_scheduled"]
+    if not visits:
+        return None
+    payload = max(visits, key=lambda known: (known.payload["revision"], *_when(known))).payload
+    return {name: payload[name] for name in ("revision", "window_start", "window_end", "technician_name")}
+
+
+def _rejection(rejected: Fact | None) -> dict[str, Any] | None:
+    if rejected is None:
+        return None
+    code = rejected.payload["reason_code"]
+    texts = REJECTION_REASONS.get(cast(RejectionCode, code), {"ko": code, "en": code})
+    return {"reason_code": code, "text_ko": texts["ko"], "text_en": texts["en"]}
+
+
+def _entry(known: Fact) -> dict[str, Any]:
+    """One line of the timeline. The customer's and the technician's own words and names stay out of it."""
+    text_ko, text_en = TEXTS.get(_sign(known), (known.event_type, known.event_type))
+    return {
+        "at": rfc3339(known.occurred_at),
+        "event": known.event_type,
+        "text_ko": text_ko,
+        "text_en": text_en,
+        "details": _details(known),
+    }
+
+
+_SHOWN = {
+    "visit_scheduled": ("revision", "window_start", "window_end"),
+    "activation_failed": ("attempts",),
+    "activation_reverted": ("outcome",),
+    "order_completed": ("cancel_refused",),
+    "fieldwork_rejected": ("reason_code",),
+}
+
+
+def _details(known: Fact) -> dict[str, Any]:
+    payload = known.payload
+    match known.event_type:
+        case "order_placed":
+            return {"items": payload["items"]}
+        case "activation_completed":
+            return {"lines": len(payload.get("lines", ()))}
+        case "fieldwork_completed":
+            measured = ("rx_power_dbm", "down_mbps", "up_mbps")
+            return {name: payload["results"].get(name) for name in measured}
+        case other:
+            return {name: payload.get(name) for name in _SHOWN.get(other, ())}
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return an aware moment as RFC 3339 in UTC, the form in which every time is answered."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,117 @@
+"""MyPage's statements: multi-row writes of events and pages, and the reads behind the screens."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
+from mypage_svc.domain import Fact, Page, rfc3339
+from mypage_svc.models import events, pages
+
+_FACT = [field.name for field in fields(Fact)]
+_PAGE = [field.name for field in fields(Page)]
+_ANSWER = [pages.c[name] for name in _PAGE if name != "phone"]
+_LISTED = [column for column in _ANSWER if column.name != "timeline"]
+
+# The rows of a batch travel as one JSON parameter: one statement text whatever their number, parsed once.
+_INSERT_EVENTS = sa.text(
+    f"insert into events ({', '.join(_FACT)})"
+    f" select {', '.join(_FACT)} from jsonb_populate_recordset(null::events, cast(:rows as jsonb))"
+    " on conflict (event_id) do nothing"
+)
+_UPSERT_PAGES = sa.text(
+    f"insert into pages ({', '.join(_PAGE)})"
+    f" select {', '.join(_PAGE)} from jsonb_populate_recordset(null::pages, cast(:rows as jsonb))"
+    f" on conflict (order_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _PAGE[1:])}"
+)
+
+
+def add_events(conn: sa.Connection, facts: Iterable[Fact]) -> None:
+    """Store events in one statement; those known already stay as they are."""
+    conn.execute(_INSERT_EVENTS, {"rows": _rows(_FACT, facts)})
+
+
+def facts_of(conn: sa.Connection, order_ids: Collection[UUID]) -> dict[UUID, list[Fact]]:
+    """Return every stored event of these orders, by order, in one query."""
+    query = sa.select(*(events.c[name] for name in _FACT)).where(events.c.order_id == _any(order_ids))
+    by_order: dict[UUID, list[Fact]] = defaultdict(list)
+    for row in conn.execute(query):
+        by_order[row.order_id].append(Fact(*row))
+    return by_order
+
+
+def save_pages(conn: sa.Connection, folded: Sequence[Page]) -> None:
+    """Insert or replace pages in one statement."""
+    conn.execute(_UPSERT_PAGES, {"rows": _rows(_PAGE, folded)})
+
+
+def drop_orphans(conn: sa.Connection) -> None:
+    """Delete the pages of orders of which no event is stored."""
+    known = sa.select(events.c.order_id).where(events.c.order_id == pages.c.order_id).exists()
+    conn.execute(pages.delete().where(~known))
+
+
+def orders_after(conn: sa.Connection, last: UUID | None, limit: int) -> list[UUID]:
+    """Return the next `limit` order ids that have events, in order of id."""
+    query = sa.select(events.c.order_id).distinct().order_by(events.c.order_id).limit(limit)
+    if last is not None:
+        query = query.where(events.c.order_id > last)
+    return list(conn.execute(query).scalars())
+
+
+def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
+    """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
+    row = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id)).mappings().one_or_none()
+    return None if row is None else _answer(row)
+
+
+def list_pages(
+    conn: sa.Connection, status: str | None, phone: str | None, limit: int, cursor: str | None
+) -> dict[str, Any]:
+    """Return a page of the list of orders, newest first, timelines left out.
+
+    `phone` is digits only. Raises Invalid where `cursor` is not one of ours.
+    """
+    query = sa.select(*_LISTED).order_by(pages.c.order_id.desc()).limit(limit + 1)
+    if status is not None:
+        query = query.where(pages.c.status == status)
+    if phone is not None:
+        query = query.where(pages.c.phone == phone)
+    if cursor is not None:
+        query = query.where(pages.c.order_id < _key(cursor))
+    rows = [_answer(row) for row in conn.execute(query).mappings()]
+    items = rows[:limit]
+    return {"items": items, "next_cursor": encode_cursor(items[-1]["order_id"]) if len(rows) > limit else None}
+
+
+def _any(order_ids: Collection[UUID]) -> Any:
+    return sa.any_(sa.cast(list(order_ids), pg.ARRAY(pg.UUID(as_uuid=True))))
+
+
+def _rows(names: Sequence[str], values: Iterable[Any]) -> str:
+    return json.dumps([{name: getattr(value, name) for name in names} for value in values], default=_plain)
+
+
+def _answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    answer = {name: _plain(value) if isinstance(value, (datetime, UUID)) else value for name, value in row.items()}
+    return {**answer, "timeline": answer.get("timeline", [])}
+
+
+def _plain(value: Any) -> str:
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
+
+
+def _key(cursor: str) -> UUID:
+    try:
+        return UUID(decode_cursor(cursor, 1)[0])
+    except ValueError:
+        raise bad_cursor() from None
