@@ -112,9 +112,9 @@ def fold(facts: Iterable[Fact]) -> Page:
     )
 
 
-def phone_digits(text: str) -> str:
+def phone_digits(text: Any) -> str:
     """Return the phone number's digits, however it is written; raise Invalid naming `phone` where it is none."""
-    digits = re.sub(r"[\s-]", "", text)
+    digits = re.sub(r"[\s-]", "", text) if isinstance(text, str) else ""
     if not re.fullmatch(r"[0-9]{8,11}", digits):
         raise Invalid(
             "phone is no Korean phone number",

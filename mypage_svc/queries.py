@@ -68,6 +68,11 @@ def orders_after(conn: sa.Connection, last: UUID | None, limit: int) -> list[UUI
     return list(conn.execute(query).scalars())
 
 
+def page_answer(page: Page) -> dict[str, Any]:
+    """Return a folded page as it is answered (`contracts.rpc.OrderPage`): JSON, without the search column."""
+    return _answer({name: getattr(page, name) for name in _PAGE if name != "phone"})
+
+
 def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
     row = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id)).mappings().one_or_none()
