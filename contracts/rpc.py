@@ -117,6 +117,7 @@ class PageVisit(Value):
     revision: int
     window_start: AwareDatetime
     window_end: AwareDatetime
+    technician_id: str
     technician_name: str
 
 

@@ -147,7 +147,8 @@ def _visit(facts: list[Fact]) -> dict[str, Any] | None:
     if not visits:
         return None
     payload = max(visits, key=lambda known: (known.payload["revision"], *_when(known))).payload
-    return {name: payload[name] for name in ("revision", "window_start", "window_end", "technician_name")}
+    shown = ("revision", "window_start", "window_end", "technician_id", "technician_name")
+    return {name: payload[name] for name in shown}
 
 
 def _rejection(rejected: Fact | None) -> dict[str, Any] | None:
