@@ -1,0 +1,106 @@
+"""What callers may ask of scheduling, checked once at the edge: typed values in, Invalid naming the field out."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
+
+from contracts.errors import Invalid
+from contracts.orders import Note, Value, text
+from contracts.rpc import CallOutcome
+from scheduling_svc.windows import Grid
+
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+
+VisitState = Literal["requested", "flagged", "scheduled", "cancelling", "cancelled", "completed", "rejected"]
+
+
+def _rfc3339(value: Any) -> Any:
+    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
+        raise ValueError("must be a time as in RFC 3339, such as 2026-11-25T09:00:00Z")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValueError("must be a time between the years 1 and 9999 in UTC") from exc
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
+
+
+class Call(Value):
+    """A call that was made. `by` is who called."""
+
+    order_id: UUID
+    by: text(max_length=100)  # type: ignore[valid-type]
+    outcome: CallOutcome
+    note: Note = ""
+    call_back_at: Instant | None = None
+
+
+class Appointment(Value):
+    """The wanted window; without a technician the best one is taken. `by` is who asks."""
+
+    order_id: UUID
+    by: text(max_length=100)  # type: ignore[valid-type]
+    window_start: Instant
+    window_end: Instant
+    technician_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class VisitList(Value):
+    """`state` None is the call queue."""
+
+    state: VisitState | None = None
+    limit: Annotated[int, Field(ge=1, le=200, strict=True)] = 50
+    cursor: Annotated[str, Field(max_length=500)] | None = None
+
+
+class OneOrder(Value):
+    """A question about one order."""
+
+    order_id: UUID
+
+
+_Checked = TypeVar("_Checked", bound=BaseModel)
+
+
+def checked(model: type[_Checked], **data: Any) -> _Checked:
+    """Return `data` as a `model`; raise Invalid with one entry for each field at fault."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as exc:
+        fields = [
+            {"field": ".".join(str(part) for part in error["loc"]) or "body", "message": _message(error)}
+            for error in exc.errors(include_url=False, include_context=False)
+        ]
+        detail = "; ".join(f"{field['field']}: {field['message']}" for field in fields)
+        raise Invalid(detail, fields) from exc
+
+
+def _message(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def moment(field: str, value: Any, grid: Grid) -> datetime:
+    """Read `from` or `to`: an RFC 3339 time, or a local date, which means its first instant. Raises Invalid."""
+    message = "must be a time as in RFC 3339, or a date such as 2026-11-25"
+    if not isinstance(value, str):
+        raise Invalid(f"{field} {message}", [{"field": field, "message": message}])
+    try:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value, re.ASCII):
+            return datetime.combine(date.fromisoformat(value), time(), grid.timezone).astimezone(UTC)
+        return _utc(datetime.fromisoformat(_rfc3339(value.upper())))
+    except (ValueError, OverflowError) as exc:
+        raise Invalid(f"{field} {message}", [{"field": field, "message": message}]) from exc
+
+
