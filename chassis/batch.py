@@ -1,0 +1,197 @@
+"""The event handler of a service, as a Nameko entrypoint: it takes what is waiting, together.
+
+A batch is decoded, handled by one worker in one transaction, and acknowledged at once. When it fails, its
+messages are handled one by one, so that a poison message spoils only itself. What goes on failing is retried
+through the broker with growing delays, and then parked with its error. While the database is away nothing
+counts as an attempt: the batch waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import eventlet
+import sqlalchemy as sa
+from eventlet.event import Event
+from eventlet.queue import Empty, LightQueue
+from nameko.exceptions import ContainerBeingKilled
+from nameko.extensions import Entrypoint
+
+from chassis import metrics
+from chassis.amqp import Link, Session
+from chassis.db import Store, store_of
+from chassis.delivery import Delivery, Undecodable
+from chassis.health import register_check
+from chassis.logging import bind
+from chassis.retry import Retrier
+from chassis.settings import merged
+from chassis.topology import Topology
+
+log = logging.getLogger(__name__)
+
+DATABASE_PAUSE_S = (0.2, 5.0)
+DATABASE_ERRORS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+
+
+class BatchHandler(Entrypoint):
+    """`@batch_handler(decode, "order_placed", ...)` on `def on_events(self, events)`.
+
+    `decode(body) -> event` raises ValueError for bytes that can never become an event; these are parked at once.
+    Settings: `AMQP_URI`, `EVENTS_EXCHANGE`, `BATCH_MAX`, `RETRY_DELAYS_S`, `DELIVERY_LIMIT`.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Any], *routing_keys: str, **kwargs: Any) -> None:
+        self.decode = decode
+        self.routing_keys = routing_keys
+        super().__init__(**kwargs)
+
+    def setup(self) -> None:
+        config = merged(self.container.config)
+        self._service = self.container.service_name
+        self._batch_max = int(config["BATCH_MAX"])
+        self.topology = Topology.of(self._service, self.routing_keys, config)
+        self._arrived: LightQueue = LightQueue()
+        self._stopping = False
+        self._gt: Any = None
+        self._link = Link(
+            config["AMQP_URI"],
+            f"{self._service}-events",
+            on_session=self._consume,
+            heartbeat_s=int(config.get("HEARTBEAT", 10)),
+        )
+        register_check(self.container, "events", ready=lambda: self._link.connected, live=self._alive)
+
+    def start(self) -> None:
+        self._store: Store = store_of(self.container)
+        self._retrier = Retrier(self.topology, self._link, self._store, self.method_name)
+        self._link.start(self.container.spawn_managed_thread)
+        self._gt = self.container.spawn_managed_thread(self._run, identifier="batch-handler")
+
+    def stop(self) -> None:
+        """Finish the batch at hand; what has arrived beyond it goes back to the queue."""
+        self._stopping = True
+        self._arrived.put(None)
+        if self._gt is not None:
+            self._gt.wait()
+        self._link.stop()
+
+    def _alive(self) -> bool:
+        return self._gt is None or not self._gt.dead
+
+    def _consume(self, session: Session) -> None:
+        self.topology.declare(session.channel)
+        session.channel.basic_qos(0, self._batch_max, False)
+        for queue in (self.topology.work, self.topology.parked):
+            session.channel.basic_consume(
+                queue,
+                callback=lambda message, queue=queue: self._arrived.put(Delivery(session, queue, message)),
+            )
+
+    def _run(self) -> None:
+        while not self._stopping:
+            batch = self._take()
+            if batch:
+                self._handle(batch)
+
+    def _take(self) -> list[Delivery]:
+        """Wait for one message, then take along whatever else has arrived by now."""
+        first = self._arrived.get()
+        # Let the reading greenlet hand over what the socket already holds.
+        eventlet.sleep(0)
+        batch = [first]
+        while len(batch) < self._batch_max:
+            try:
+                batch.append(self._arrived.get_nowait())
+            except Empty:
+                break
+        # A message whose connection is gone is delivered again; handling this copy would be waste.
+        return [delivery for delivery in batch if delivery is not None and delivery.session is self._link.session]
+
+    def _handle(self, batch: Sequence[Delivery]) -> None:
+        work = []
+        for delivery in batch:
+            if delivery.queue == self.topology.parked:
+                self._settle(delivery, "delivery limit reached: its handler's process died each time")
+                continue
+            try:
+                delivery.event = delivery.decode(self.decode)
+            except Undecodable as exc:
+                log.error("parking a message that cannot be read: %s", exc, extra={"message_id": delivery.message_id})
+                self._settle(delivery, str(exc))
+                continue
+            work.append(delivery)
+        if work:
+            self._handle_readable(work)
+
+    def _handle_readable(self, batch: Sequence[Delivery]) -> None:
+        error = self._attempt(batch)
+        if error is None:
+            metrics.BATCH_OUTCOME.labels(self._service, self.method_name, "done").inc()
+            self._acknowledge(batch)
+        elif len(batch) == 1:
+            self._failed(batch[0], error)
+        else:
+            metrics.BATCH_OUTCOME.labels(self._service, self.method_name, "split").inc()
+            log.warning("a batch of %d failed, handling its messages one by one: %r", len(batch), error)
+            for delivery in batch:
+                self._handle_readable([delivery])
+
+    def _attempt(self, batch: Sequence[Delivery]) -> BaseException | None:
+        """Run the handler until the database is there to judge it; return the error it raised, or None."""
+        pause_s = DATABASE_PAUSE_S[0]
+        while True:
+            started = time.monotonic()
+            error = self._run_worker(batch)
+            metrics.BATCH_DURATION.labels(self._service, self.method_name).observe(time.monotonic() - started)
+            metrics.BATCH_SIZE.labels(self._service, self.method_name).observe(len(batch))
+            if not isinstance(error, DATABASE_ERRORS) or self._stopping:
+                return error
+            log.warning("the database is away, the batch waits %.1f s: %s", pause_s, error)
+            eventlet.sleep(pause_s)
+            pause_s = min(pause_s * 2, DATABASE_PAUSE_S[1])
+
+    def _run_worker(self, batch: Sequence[Delivery]) -> BaseException | None:
+        done: Event = Event()
+        events = [delivery.event for delivery in batch]
+        data = {"traceparents": [event.traceparent for event in events if event.traceparent]}
+        if len(batch) == 1:
+            data["traceparent"] = events[0].traceparent
+        try:
+            with bind(**_context(events)):
+                self.container.spawn_worker(
+                    self, (events,), {}, context_data=data, handle_result=partial(self._result, done)
+                )
+                return done.wait()
+        except ContainerBeingKilled as exc:
+            return exc
+
+    @staticmethod
+    def _result(done: Event, worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+        done.send(None if exc_info is None else exc_info[1])
+        return result, exc_info
+
+    def _acknowledge(self, batch: Sequence[Delivery]) -> None:
+        """One acknowledgement for a batch: everything before its last message has been settled by now."""
+        last = batch[-1]
+        self._link.ack(last.session, last.tag, multiple=len(batch) > 1)
+
+    def _failed(self, delivery: Delivery, error: BaseException) -> None:
+        if isinstance(error, ContainerBeingKilled) or (self._stopping and isinstance(error, DATABASE_ERRORS)):
+            return  # not acknowledged: the broker delivers it again
+        self._retrier.retry_or_park(delivery, error)
+
+    def _settle(self, delivery: Delivery, error: str) -> None:
+        self._retrier.park(delivery, error)
+
+
+def _context(events: Sequence[Any]) -> dict[str, str]:
+    if len(events) == 1:
+        return {"order_id": str(events[0].order_id), "message_id": events[0].message_id}
+    return {}
+
+
+batch_handler = BatchHandler.decorator

@@ -1,0 +1,180 @@
+"""The service's one database: transactions that carry outgoing events, and plain reads.
+
+`Store` is nameko-sqlalchemy's `Database` with what our rules add: a pool sized to what may really run at once,
+and a transaction after whose commit the outbox relay is woken. It holds no domain knowledge.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from nameko_sqlalchemy.database import DB_URIS_KEY, Database, DatabaseWrapper, Session
+from sqlalchemy.orm import sessionmaker
+
+from chassis import clock, outbox, tracing
+from chassis.models import ChassisTables, chassis_tables
+from chassis.settings import merged
+from chassis.wake import Wakes, wakes
+
+
+class OutgoingEvent(Protocol):
+    """What the outbox needs to know of an event."""
+
+    @property
+    def event_id(self) -> uuid.UUID: ...
+    @property
+    def order_id(self) -> uuid.UUID: ...
+    @property
+    def event_type(self) -> str: ...
+    def encode(self) -> bytes: ...
+
+
+class Tx:
+    """One local transaction: changes and the events they cause commit together, or not at all."""
+
+    def __init__(self, conn: sa.Connection, tables: ChassisTables, exchange: str) -> None:
+        self.conn = conn
+        self.tables = tables
+        self.now: datetime = clock.utc_now()
+        self._exchange = exchange
+        self._wake: set[str] = set()
+        self._after_commit: list[Callable[[], None]] = []
+
+    def new_id(self) -> uuid.UUID:
+        """A fresh UUIDv7."""
+        return clock.new_uuid7()
+
+    def envelope(
+        self, order_id: uuid.UUID, causation_id: uuid.UUID | None = None, traceparent: str | None = None
+    ) -> dict[str, Any]:
+        """The envelope of an event caused here, as keyword arguments for the event's constructor.
+
+        `traceparent` is the running span's where none is given.
+        """
+        return {
+            "event_id": self.new_id(),
+            "occurred_at": self.now,
+            "order_id": order_id,
+            "causation_id": causation_id,
+            "traceparent": traceparent or tracing.current_traceparent(),
+        }
+
+    def emit(self, events: Sequence[OutgoingEvent]) -> None:
+        """Put `events` into the outbox, in this order; the relay publishes them after the commit."""
+        if not events:
+            return
+        outbox.add(self.conn, self.tables.outbox, self._exchange, events, self.now)
+        self.wake(outbox.RELAY)
+
+    def lock(self, order_ids: Iterable[uuid.UUID]) -> None:
+        """Hold these orders until the transaction ends, also those that have no row yet.
+
+        A row lock cannot hold what is not there: a request and the cancel of the same order, handled at the same
+        moment, would both find nothing. Sorted, so that two batches never wait for each other in a circle.
+        """
+        keys = sorted({_lock_key(order_id) for order_id in order_ids})
+        if keys:
+            self.conn.execute(_LOCK, {"keys": keys})
+
+    def wake(self, name: str) -> None:
+        """Wake the loop of that name once this transaction has committed."""
+        self._wake.add(name)
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run `action` once this transaction has committed; it must not raise and must not matter if lost."""
+        self._after_commit.append(action)
+
+    def committed(self, wake: Wakes) -> None:
+        """Called by the store right after the commit."""
+        for name in self._wake:
+            wake.wake(name)
+        for action in self._after_commit:
+            action()
+
+
+_LOCK = sa.text(
+    "select count(pg_advisory_xact_lock(k)) from (select unnest(cast(:keys as bigint[])) as k order by 1) as s"
+)
+
+
+def _lock_key(order_id: uuid.UUID) -> int:
+    """The last 64 bits of a UUIDv7 are random: a good lock key, as a signed bigint."""
+    return int.from_bytes(order_id.bytes[8:], "big", signed=True)
+
+
+class StoreSession(DatabaseWrapper):
+    """What a worker gets: transactions, reads, and an ORM session for screens."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.Session)
+        self._store = store
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """One transaction; commits when the block ends, rolls back when it raises."""
+        with self._store.transaction() as tx:
+            yield tx
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection for reading."""
+        with self._store.engine.connect() as conn:
+            yield conn
+
+
+class Store(Database):
+    """Dependency provider. Settings: `DB_URIS`, `DB_POOL_SIZE`, `EVENTS_EXCHANGE`."""
+
+    engine: sa.Engine
+    tables: ChassisTables
+
+    def setup(self) -> None:
+        config = merged(self.container.config)
+        name = self.container.service_name
+        uri = config[DB_URIS_KEY][f"{name}:{self.declarative_base.__name__}"]
+        self.engine = sa.create_engine(
+            uri,
+            pool_size=int(config["DB_POOL_SIZE"]),
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            # A connection that was cut must be noticed by us, not by TCP an hour later.
+            connect_args={
+                "application_name": name,
+                "connect_timeout": 5,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+            **self.engine_options,
+        )
+        self.Session = sessionmaker(bind=self.engine, class_=Session, **self.session_options)
+        self.tables = chassis_tables(self.declarative_base.metadata)
+        self.exchange = str(config["EVENTS_EXCHANGE"])
+        self.wakes = wakes(self.container)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Tx]:
+        """One transaction, for extensions that have no worker."""
+        with self.engine.begin() as conn:
+            tx = Tx(conn, self.tables, self.exchange)
+            yield tx
+        tx.committed(self.wakes)
+
+    def get_dependency(self, worker_ctx: Any) -> StoreSession:
+        session = StoreSession(self)
+        self.dbs[worker_ctx] = session
+        return session
+
+
+def store_of(container: Any) -> Store:
+    """The container's store; chassis extensions that need the database share the service's."""
+    for extension in container.dependencies:
+        if isinstance(extension, Store):
+            return extension
+    raise LookupError(f"service {container.service_name!r} declares no Store")

@@ -1,0 +1,89 @@
+"""Work that waits in the database, as a Nameko entrypoint: greenlets that look for it when woken, or now and then.
+
+The method does one piece of work and says whether it found any; it is called again at once when it did.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from functools import partial
+from typing import Any
+
+from eventlet.event import Event
+from nameko.exceptions import ContainerBeingKilled
+from nameko.extensions import Entrypoint
+
+from chassis.health import register_check
+from chassis.settings import merged
+from chassis.wake import wakes
+
+log = logging.getLogger(__name__)
+
+ERROR_PAUSE_S = (0.5, 10.0)
+
+
+class Loop(Entrypoint):
+    """`@loop("name", workers=4, idle_s=1.0)`; both numbers may be the name of a setting instead.
+
+    A transaction wakes it with `tx.wake("name")`. An error is logged and followed by a growing pause.
+    """
+
+    def __init__(self, name: str, workers: int | str = 1, idle_s: float | str = 1.0, **kwargs: Any) -> None:
+        self.name = name
+        self._workers = workers
+        self._idle = idle_s
+        super().__init__(**kwargs)
+
+    def setup(self) -> None:
+        config = merged(self.container.config)
+        self._count = int(config[self._workers] if isinstance(self._workers, str) else self._workers)
+        self._idle_s = float(config[self._idle] if isinstance(self._idle, str) else self._idle)
+        self._wakes = wakes(self.container)
+        self._stopping = False
+        self._gts: list[Any] = []
+        register_check(self.container, f"loop-{self.name}", live=lambda: not any(gt.dead for gt in self._gts))
+
+    def start(self) -> None:
+        self._gts = [
+            self.container.spawn_managed_thread(self._run, identifier=f"loop-{self.name}-{number}")
+            for number in range(self._count)
+        ]
+
+    def stop(self) -> None:
+        """Let the work at hand finish."""
+        self._stopping = True
+        self._wakes.wake(self.name)
+        for gt in self._gts:
+            gt.wait()
+
+    def _run(self) -> None:
+        pause_s = ERROR_PAUSE_S[0]
+        while not self._stopping:
+            seen = self._wakes.seen(self.name)
+            found, error = self._once()
+            if error is not None:
+                self._wakes.wait(f"{self.name}-pause", self._wakes.seen(f"{self.name}-pause"),
+                                 pause_s * random.uniform(0.5, 1.0))
+                pause_s = min(pause_s * 2, ERROR_PAUSE_S[1])
+                continue
+            pause_s = ERROR_PAUSE_S[0]
+            if not found and not self._stopping:
+                self._wakes.wait(self.name, seen, self._idle_s * random.uniform(0.8, 1.2))
+
+    def _once(self) -> tuple[bool, BaseException | None]:
+        done: Event = Event()
+        try:
+            self.container.spawn_worker(self, (), {}, handle_result=partial(self._result, done))
+        except ContainerBeingKilled as exc:
+            return False, exc
+        result, error = done.wait()
+        return bool(result), error
+
+    @staticmethod
+    def _result(done: Event, worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+        done.send((result, None if exc_info is None else exc_info[1]))
+        return result, exc_info
+
+
+loop = Loop.decorator

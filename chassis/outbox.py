@@ -1,0 +1,78 @@
+"""The transactional outbox: events wait here, in the database, until the broker has confirmed them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from chassis.db import OutgoingEvent, Tx
+
+RELAY = "outbox-relay"
+"""The wake-up call of the relay."""
+
+
+def add(
+    conn: sa.Connection, table: sa.Table, exchange: str, events: Sequence[OutgoingEvent], now: datetime
+) -> None:
+    """Insert `events` in one statement, in this order."""
+    conn.execute(
+        table.insert(),
+        [
+            {
+                "message_id": event.event_id,
+                "order_id": event.order_id,
+                "exchange": exchange,
+                "routing_key": event.event_type,
+                "headers": {},
+                "body": event.encode(),
+                "created_at": now,
+            }
+            for event in events
+        ],
+    )
+
+
+def unsent(conn: sa.Connection, table: sa.Table, limit: int) -> list[sa.Row[Any]]:
+    """The oldest messages that the broker has not confirmed, in the order in which they were written.
+
+    One relay at a time publishes for a database, whatever the number of replicas: two would not keep the order.
+    """
+    conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended('outbox-relay', 0))"))
+    query = sa.select(table).where(table.c.sent_at.is_(None)).order_by(table.c.id).limit(limit)
+    return list(conn.execute(query))
+
+
+def mark_sent(conn: sa.Connection, table: sa.Table, ids: Sequence[int], now: datetime) -> None:
+    """Note that the broker has confirmed these."""
+    conn.execute(table.update().where(table.c.id == sa.any_(sa.cast(list(ids), sa.ARRAY(sa.BigInteger)))),
+                 {"sent_at": now})
+
+
+def lag(conn: sa.Connection, table: sa.Table | None = None) -> dict[str, Any]:
+    """How many messages wait and how old the oldest is: `{"unsent": int, "oldest_age_s": float | None}`."""
+    row = conn.execute(
+        sa.text(
+            "select count(*) as unsent, extract(epoch from now() - min(created_at)) as age"
+            " from outbox where sent_at is null"
+        )
+    ).one()
+    return {"unsent": row.unsent, "oldest_age_s": None if row.age is None else round(float(row.age), 3)}
+
+
+def republish(tx: Tx, order_id: str | uuid.UUID | None = None) -> int:
+    """Send events again, of one order or all; consumers that know them skip them. Return how many.
+
+    This is how a read model that was dropped gets its events back.
+    """
+    table = tx.tables.outbox
+    statement = table.update().values(sent_at=None).where(table.c.sent_at.is_not(None), table.c.exchange != "")
+    if order_id is not None:
+        statement = statement.where(table.c.order_id == uuid.UUID(str(order_id)))
+    count = tx.conn.execute(statement).rowcount
+    tx.wake(RELAY)
+    return int(count)

@@ -1,0 +1,144 @@
+"""Parked messages: those whose handler gave up. Operators list, replay or drop them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from chassis.outbox import RELAY
+
+if TYPE_CHECKING:
+    from chassis.db import Tx
+    from chassis.delivery import Delivery
+
+MAX_ERROR = 4000
+
+
+def park(tx: Tx, queue: str, delivery: Delivery, error: str) -> None:
+    """Store a message with its error. Parking the same message twice keeps one row."""
+    key = _key(delivery)
+    statement = sa.dialects.postgresql.insert(tx.tables.parked).values(
+        id=key,
+        message_id=_text(delivery.message_id),
+        order_id=_text(delivery.field("order_id")),
+        event_type=_text(delivery.field("event_type")) or delivery.routing_key,
+        queue=queue,
+        headers={k: v for k, v in delivery.headers.items() if isinstance(v, str | int | float | bool)},
+        body=delivery.body,
+        error=(_text(error) or "")[:MAX_ERROR],
+        attempts=delivery.attempt,
+        parked_at=tx.now,
+    )
+    tx.conn.execute(statement.on_conflict_do_update(
+        index_elements=["id"],
+        set_={"error": statement.excluded.error, "attempts": statement.excluded.attempts},
+    ))
+
+
+def _text(value: str | None) -> str | None:
+    """PostgreSQL's text cannot hold NUL, nor UTF-8 a lone surrogate; what is shown may."""
+    return None if value is None else value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _key(delivery: Delivery) -> uuid.UUID:
+    """The message's own id where it has one, so that a message delivered twice is parked once."""
+    try:
+        return uuid.UUID(str(delivery.message_id))
+    except ValueError:
+        return uuid.uuid5(uuid.NAMESPACE_OID, base64.b64encode(delivery.body).decode())
+
+
+def list_parked(conn: sa.Connection, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+    """One page, oldest first: `{"items": [{message_id, order_id, event_type, error, attempts, parked_at, body}],
+    "next_cursor"}`. Raises ValueError for a cursor that is not ours."""
+    where, parameters = "", {"limit": limit + 1}
+    if cursor:
+        at, key = _read_cursor(cursor)
+        where = "where (parked_at, id) > (:at, :key)"
+        parameters |= {"at": at, "key": key}  # type: ignore[dict-item]
+    rows = conn.execute(
+        sa.text(
+            "select id, order_id, event_type, queue, error, attempts, parked_at, body"
+            f" from parked_messages {where} order by parked_at, id limit :limit"
+        ),
+        parameters,
+    ).all()
+    page = rows[:limit]
+    more = len(rows) > limit
+    return {
+        "items": [_item(row) for row in page],
+        "next_cursor": _cursor(page[-1].parked_at, page[-1].id) if more else None,
+    }
+
+
+def _item(row: sa.Row[Any]) -> dict[str, Any]:
+    return {
+        "message_id": str(row.id),
+        "order_id": row.order_id,
+        "event_type": row.event_type,
+        "queue": row.queue,
+        "error": row.error,
+        "attempts": row.attempts,
+        "parked_at": row.parked_at.isoformat(),
+        "body": bytes(row.body).decode("utf-8", "replace")[:2000],
+    }
+
+
+def _cursor(at: datetime, key: uuid.UUID) -> str:
+    return base64.urlsafe_b64encode(json.dumps([at.isoformat(), str(key)]).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
+    try:
+        at, key = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        return datetime.fromisoformat(at), uuid.UUID(key)
+    except (ValueError, TypeError) as exc:
+        raise ValueError("not a cursor of this list") from exc
+
+
+def replay(tx: Tx, message_id: str) -> bool:
+    """Send the message to its queue again, with its attempts counted anew; False where it is not parked.
+
+    It goes through the outbox and leaves the list in the same transaction: never lost, never sent for nothing.
+    """
+    row = _take(tx, message_id)
+    if row is None:
+        return False
+    tx.conn.execute(
+        tx.tables.outbox.insert(),
+        {
+            "message_id": row.id,
+            "order_id": None,
+            "exchange": "",
+            "routing_key": row.queue,
+            "headers": {k: v for k, v in row.headers.items() if not k.startswith("x-")},
+            "body": row.body,
+            "created_at": tx.now,
+        },
+    )
+    tx.wake(RELAY)
+    return True
+
+
+def drop(tx: Tx, message_id: str) -> bool:
+    """Throw the message away; False where it is not parked."""
+    return _take(tx, message_id) is not None
+
+
+def _take(tx: Tx, message_id: str) -> sa.Row[Any] | None:
+    try:
+        key = uuid.UUID(message_id)
+    except ValueError:
+        return None
+    table = tx.tables.parked
+    return tx.conn.execute(table.delete().where(table.c.id == key).returning(*table.c)).one_or_none()
+
+
+def count(conn: sa.Connection) -> int:
+    """How many messages are parked."""
+    return int(conn.execute(sa.text("select count(*) from parked_messages")).scalar_one())

@@ -1,0 +1,151 @@
+"""The shell around every state machine: inbox, lock, load, decide, store, outbox. Written once.
+
+A service gives its pure parts (table, row, evolve, event); this gives them a database. A batch costs one
+statement for each of inbox, lock, load, store and outbox, whatever its size.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from chassis import inbox, metrics, tracing
+from chassis.db import OutgoingEvent, Tx
+from chassis.table import Table
+
+
+class Message(Protocol):
+    """What moves a state machine: an event or a command."""
+
+    @property
+    def order_id(self) -> uuid.UUID: ...
+    @property
+    def trigger(self) -> str: ...
+    @property
+    def message_id(self) -> str | None: ...
+
+
+class Row(Protocol):
+    """The state of one order in one service: a frozen dataclass whose fields are the table's columns."""
+
+    __dataclass_fields__: Any
+
+    @property
+    def order_id(self) -> uuid.UUID: ...
+    @property
+    def state(self) -> str: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[R]):
+    """One message and what it did: the row before and after; `ignored` where it changed nothing."""
+
+    message: Any
+    before: R
+    after: R
+    ignored: bool
+
+
+class Saga(Generic[R]):
+    """One service's state machine on its table."""
+
+    def __init__(
+        self,
+        table: Table,
+        row_type: type[R],
+        sql_table: sa.Table,
+        *,
+        evolve: Callable[[R, Any, datetime], R],
+        event: Callable[[str, R, Any, dict[str, Any]], OutgoingEvent],
+    ) -> None:
+        self.table = table
+        self._row_type = row_type
+        self._sql = sql_table
+        self._evolve = evolve
+        self._event = event
+        self._columns = [field.name for field in fields(row_type)]  # type: ignore[arg-type]
+
+    def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
+        """Let messages that are new take effect, in order; those seen before are skipped."""
+        fresh = inbox.claim(tx, [str(message.message_id) for message in messages])
+        metrics.INBOX_DUPLICATES.labels(self.table.name).inc(len(messages) - len(fresh))
+        todo = []
+        for message in messages:
+            if str(message.message_id) in fresh:
+                fresh.discard(str(message.message_id))
+                todo.append(message)
+        return self._apply(tx, todo)
+
+    def command(self, tx: Tx, command: Message) -> Step[R]:
+        """Let one command take effect; raises chassis.table.Refused where the state does not allow it."""
+        return self._apply(tx, [command])[0]
+
+    def commands(self, tx: Tx, commands: Sequence[Message]) -> list[Step[R]]:
+        """Let several commands take effect, in order; the first refusal undoes all of them."""
+        return self._apply(tx, commands)
+
+    def load(self, tx: Tx, order_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
+        """Lock these orders and return their rows; an order not heard of is a row in state NONE."""
+        wanted = list(dict.fromkeys(order_ids))
+        tx.lock(wanted)
+        query = sa.select(*(self._sql.c[name] for name in self._columns)).where(
+            self._sql.c.order_id == sa.any_(sa.cast(wanted, pg.ARRAY(pg.UUID(as_uuid=True))))
+        )
+        rows = {row["order_id"]: self._row_type(**row) for row in tx.conn.execute(query).mappings()}
+        new: Callable[..., R] = self._row_type
+        return {order_id: rows.get(order_id) or new(order_id=order_id) for order_id in wanted}
+
+    def store(self, tx: Tx, rows: Sequence[R]) -> None:
+        """Write rows in one statement, new ones and changed ones alike."""
+        if not rows:
+            return
+        values = [
+            {name: getattr(row, name) for name in self._columns} | {"created_at": tx.now, "updated_at": tx.now}
+            for row in rows
+        ]
+        insert = pg.insert(self._sql)
+        kept = {"order_id", "created_at"}
+        changed = {name: insert.excluded[name] for name in [*self._columns, "updated_at"] if name not in kept}
+        tx.conn.execute(insert.values(values).on_conflict_do_update(index_elements=["order_id"], set_=changed))
+
+    def _apply(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
+        if not messages:
+            return []
+        rows = self.load(tx, (message.order_id for message in messages))
+        steps: list[Step[R]] = []
+        events: list[OutgoingEvent] = []
+        changed: dict[uuid.UUID, R] = {}
+        for message in messages:
+            step, caused = self._step(tx, rows[message.order_id], message)
+            steps.append(step)
+            events.extend(caused)
+            if not step.ignored:
+                rows[message.order_id] = changed[message.order_id] = step.after
+        self.store(tx, list(changed.values()))
+        tx.emit(events)
+        return steps
+
+    def _step(self, tx: Tx, before: R, message: Message) -> tuple[Step[R], list[OutgoingEvent]]:
+        transition = self.table.decide(before.state, message.trigger)
+        if transition.ignored:
+            return Step(message, before, before, True), []
+        evolved: Any = self._evolve(before, message, tx.now)
+        after: R = replace(evolved, state=transition.to)
+        return Step(message, before, after, False), self._events(tx, transition.emits, after, message)
+
+    def _events(self, tx: Tx, names: Sequence[str], row: R, message: Message) -> list[OutgoingEvent]:
+        if not names:
+            return []
+        cause = uuid.UUID(message.message_id) if message.message_id else None
+        # A batch holds messages of many orders; what it causes for one order carries on that order's own trace.
+        trace = tracing.carried_on(getattr(message, "traceparent", None), f"{self.table.name} {message.trigger}")
+        return [self._event(name, row, message, tx.envelope(message.order_id, cause, trace)) for name in names]

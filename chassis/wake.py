@@ -1,0 +1,52 @@
+"""Waking in-process loops: a commit wakes the relay and the workers that have something to do now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from eventlet import Timeout
+from eventlet.event import Event
+
+
+class Wakes:
+    """Named wake-up calls. A call that comes while nobody waits is kept, so none is missed."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, int] = defaultdict(int)
+        self._waiting: dict[str, list[Event]] = defaultdict(list)
+
+    def wake(self, name: str) -> None:
+        """Wake everyone who waits for `name`."""
+        self._pending[name] += 1
+        waiting, self._waiting[name] = self._waiting[name], []
+        for event in waiting:
+            event.send(True)
+
+    def seen(self, name: str) -> int:
+        """How often `name` was called so far; take it before looking for work, then `wait` with it."""
+        return self._pending[name]
+
+    def wait(self, name: str, seen: int, timeout_s: float) -> bool:
+        """Return True at once where `name` was called since `seen`, or when it is; False after `timeout_s`."""
+        if self._pending[name] != seen:
+            return True
+        event = Event()
+        self._waiting[name].append(event)
+        with Timeout(timeout_s, False):
+            event.wait()
+            return True
+        if event in self._waiting[name]:
+            self._waiting[name].remove(event)
+        return False
+
+
+_WAKES: WeakKeyDictionary[Any, Wakes] = WeakKeyDictionary()
+
+
+def wakes(container: Any) -> Wakes:
+    """The container's wake-up calls."""
+    if container not in _WAKES:
+        _WAKES[container] = Wakes()
+    return _WAKES[container]

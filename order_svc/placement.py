@@ -1,0 +1,78 @@
+"""Placing orders: several at once in one transaction, each with an answer of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from chassis.db import Tx
+from chassis.saga import Saga
+from contracts.errors import Conflict, DomainError, Invalid
+from contracts.orders import check_internet_quantity
+from contracts.rpc import PlaceOrder, PlaceOrderResult
+from order_svc import domain, models
+
+KEY_NAMESPACE = uuid.UUID("0d0c5f2e-6f1e-4c55-9a0e-3a6f1b6f4a10")
+
+
+def read_order(raw: Any, min_internet_quantity: int) -> PlaceOrder:
+    """Return the typed order; raises Invalid naming the fields, or the rule that is broken."""
+    try:
+        order = PlaceOrder.model_validate(raw)
+    except ValidationError as exc:
+        fields = [
+            {"field": ".".join(str(part) for part in error["loc"]), "message": error["msg"]} for error in exc.errors()
+        ]
+        raise Invalid("the order is not valid", fields) from exc
+    check_internet_quantity(order.items, min_internet_quantity)
+    return order
+
+
+def place(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> list[PlaceOrderResult]:
+    """Store these orders and return a result for each, in their order.
+
+    An order whose idempotency key is known already is that first order; with another content it is a conflict.
+    """
+    keys = [order.idempotency_key for order in orders if order.idempotency_key]
+    tx.lock([uuid.uuid5(KEY_NAMESPACE, key) for key in keys])
+    known = _by_key(tx, keys)
+    results: list[PlaceOrderResult] = []
+    commands: list[domain.Place] = []
+    for order in orders:
+        digest = domain.content_hash(order)
+        if order.idempotency_key:
+            first_id, first_digest = known.setdefault(order.idempotency_key, (order.order_id, digest))
+            if first_digest != digest:
+                error = Conflict("this Idempotency-Key was used for another order")
+                results.append(PlaceOrderResult(order_id=order.order_id, status="invalid", error=error.as_dict()))
+                continue
+            if first_id != order.order_id:
+                results.append(PlaceOrderResult(order_id=first_id, status="placed"))
+                continue
+        commands.append(domain.Place(order))
+        results.append(PlaceOrderResult(order_id=order.order_id, status="placed"))
+    saga.commands(tx, commands)
+    return results
+
+
+def invalid(raw: Any, error: DomainError) -> PlaceOrderResult:
+    """The result for a request that breaks a rule, under its order id where that can be read."""
+    try:
+        order_id = uuid.UUID(raw["order_id"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        order_id = None
+    return PlaceOrderResult(order_id=order_id, status="invalid", error=error.as_dict())
+
+
+def _by_key(tx: Tx, keys: Sequence[str]) -> dict[str, tuple[uuid.UUID, str]]:
+    if not keys:
+        return {}
+    table = models.table
+    query = sa.select(table.c.idempotency_key, table.c.order_id, table.c.content_hash).where(
+        table.c.idempotency_key.in_(keys)
+    )
+    return {row.idempotency_key: (row.order_id, row.content_hash) for row in tx.conn.execute(query)}
