@@ -1,0 +1,45 @@
+# One command each. `make run` needs Python 3.11, make and a network to the package registries.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run up down test check shell lock clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: .venv/.installed ## make .venv and install the locked libraries
+
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+run: setup ## start everything, put three sample orders through, stay until Ctrl-C
+	@exec $(PY) -m tools.run run
+
+up: setup ## the same in the background
+	@$(PY) -m tools.run up
+
+down: ## stop what `make up` started
+	@$(PY) -m tools.run down
+
+shell: setup ## nameko shell against the running system
+	@exec $(PY) -m tools.run shell
+
+check: setup ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+test: check ## check, then every test
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lock: setup ## requirements.in -> requirements.lock, with hashes
+	$(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --annotation-style=line \
+	  --output-file=requirements.lock requirements.in
+
+clean: ## remove what running and testing left (keeps .venv)
+	rm -rf .local .pytest_cache .mypy_cache .ruff_cache .hypothesis

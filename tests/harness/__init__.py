@@ -1,0 +1,1 @@
+"""What the tests drive the system with. Holds no test."""

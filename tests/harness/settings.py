@@ -1,0 +1,16 @@
+"""Settings of a system under test: the same code as in production with short delays."""
+
+from __future__ import annotations
+
+_CALLED = ("ORDER", "ACTIVATION", "SCHEDULING", "FIELDWORK", "MYPAGE")
+
+FAST: dict[str, str] = {
+    "RETRY_DELAYS_S": "[0.2, 0.5, 1]",
+    "RELAY_IDLE_S": "1",
+    "RPC_RETRY_AFTER_S": "1",
+    "HEARTBEAT": "10",
+    "LOG_LEVEL": "INFO",
+    **{f"RPC_{name}_TIMEOUT_S": "2" for name in _CALLED},
+    **{f"RPC_{name}_BREAKER_FAILURES": "3" for name in _CALLED},
+    **{f"RPC_{name}_BREAKER_RESET_S": "1" for name in _CALLED},
+}

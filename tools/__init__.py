@@ -1,0 +1,1 @@
+"""What runs the system around the services: private nodes, processes, migrations, samples. No service imports it."""

@@ -1,0 +1,69 @@
+"""The environment of a running system, built in this one place: addresses, ports, secrets, folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tools.keys import load_secrets
+from tools.nodes import Nodes
+from tools.paths import ROOT
+from tools.ports import free_port, is_free
+
+# The port variable and usual port of each process that listens.
+HTTP = {
+    "gateway": ("OSS_HTTP_PORT", 8000),
+    "order": ("ORDER_HTTP_PORT", 8001),
+    "activation": ("ACTIVATION_HTTP_PORT", 8002),
+    "scheduling": ("SCHEDULING_HTTP_PORT", 8003),
+    "fieldwork": ("FIELDWORK_HTTP_PORT", 8004),
+    "mypage": ("MYPAGE_HTTP_PORT", 8005),
+    "elements": ("ELEMENT_SIM_PORT", 8010),
+}
+
+
+class PortTaken(Exception):
+    """The gateway's port is in use; the text says what to do."""
+
+
+def http_ports(*, fixed: bool) -> dict[str, int]:
+    """A port for each process: the usual ones (`fixed`), or free ones.
+
+    With `fixed`, only the gateway insists on its port (raises PortTaken); the others move to a free one.
+    """
+    if not fixed:
+        return {name: free_port() for name in HTTP}
+    ports = {}
+    for name, (variable, usual) in HTTP.items():
+        port = int(os.environ.get(variable) or usual)
+        if is_free(port):
+            ports[name] = port
+        elif name == "gateway":
+            raise PortTaken(f"port {port} of 127.0.0.1 is in use: stop what listens there, or set {variable}")
+        else:
+            ports[name] = free_port()
+    return ports
+
+
+def system_environment(
+    folder: Path, nodes: Nodes, ports: Mapping[str, int], overrides: Mapping[str, str]
+) -> dict[str, str]:
+    """What the system adds to the environment of its processes; `overrides` win."""
+    keys = load_secrets(folder)
+    env = {HTTP[name][0]: str(port) for name, port in ports.items()}
+    env |= nodes.environment()
+    env |= {name: keys[name] for name in ("TOKEN_KEY", "STAFF_PASSWORD")}
+    env |= {
+        "ELEMENT_SIM_HOST": "127.0.0.1",
+        "ELEMENT_SIM_STATE": str(folder / "elements"),
+        "JOURNAL_PATH": str(folder / "journal.sqlite3"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+    if (broker := nodes.rabbit) is not None:
+        env["AMQP_MANAGEMENT_URI"] = broker.management_uri
+    return env | dict(overrides)
+
+

@@ -1,0 +1,77 @@
+"""The private nodes together: PostgreSQL with one database a service, and RabbitMQ.
+
+AMQP_URI and `<SERVICE>_DB_URI` in the environment replace them: what is named there is used and not started.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import requests
+
+from tools.keys import load_secrets
+from tools.paths import SERVICES
+from tools.postgres import Postgres
+from tools.rabbit import Rabbit
+
+
+class Nodes:
+    """PostgreSQL and RabbitMQ under `folder`, started together and stopped together."""
+
+    def __init__(self, folder: Path, *, durable: bool = True, use_environment: bool = True) -> None:
+        folder = folder.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        keys = load_secrets(folder)
+        self._env = dict(os.environ) if use_environment else {}
+        self.postgres: Postgres | None = None
+        self.rabbit: Rabbit | None = None
+        if any(f"{name.upper()}_DB_URI" not in self._env for name in SERVICES):
+            self.postgres = Postgres(folder / "pg", password=keys["DATABASE_PASSWORD"], durable=durable)
+        if "AMQP_URI" not in self._env:
+            self.rabbit = Rabbit(folder / "rabbit", password=keys["BROKER_PASSWORD"])
+
+    def start(self) -> None:
+        """Start what is not replaced; returns when all of it answers."""
+        for node in (self.postgres, self.rabbit):
+            if node is not None:
+                node.start()
+
+    def stop(self) -> None:
+        """Stop what was started here."""
+        for node in (self.rabbit, self.postgres):
+            if node is not None:
+                node.stop()
+
+    def environment(self) -> dict[str, str]:
+        """The URIs of the nodes, as the services read them."""
+        uris = {}
+        for name in SERVICES:
+            variable = f"{name.upper()}_DB_URI"
+            uris[variable] = self._env.get(variable) or self.database_uri(f"oss_{name}")
+        uris["AMQP_URI"] = self._env.get("AMQP_URI") or self.broker.uri()
+        return uris
+
+    @property
+    def broker(self) -> Rabbit:
+        """The private RabbitMQ; raises RuntimeError where AMQP_URI replaces it."""
+        if self.rabbit is None:
+            raise RuntimeError("AMQP_URI names the broker: there is no private one")
+        return self.rabbit
+
+    def database_uri(self, database: str) -> str:
+        """The URI of a database on the private PostgreSQL; RuntimeError where the environment replaces it."""
+        if self.postgres is None:
+            raise RuntimeError("the environment names every database: there is no private PostgreSQL")
+        return self.postgres.uri(database)
+
+    def make_vhost(self, name: str) -> str:
+        """Make a virtual host on the private broker and return its AMQP URI."""
+        answer = requests.put(f"{self.broker.management_uri}/api/vhosts/{name}", timeout=30)
+        answer.raise_for_status()
+        return self.broker.uri(name)
+
+    def drop_vhost(self, name: str) -> None:
+        """Drop a virtual host with its queues."""
+        requests.delete(f"{self.broker.management_uri}/api/vhosts/{name}", timeout=30).raise_for_status()

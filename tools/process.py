@@ -1,0 +1,133 @@
+"""One child process: started with its output in a file, stopped, killed or frozen by its own id.
+
+A child gets a session of its own, so that Ctrl-C at the terminal reaches only the parent, which then stops its
+children in order. Where the parent dies without doing so, the kernel ends the child (Linux).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tools.waiting import NotInTime, wait_until
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with_parent(death_signal: int) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return prepare
+
+
+class Child:
+    """A process that can be started again and again under one name."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        cwd: Path,
+        user: int | None = None,
+        stop_signal: int = signal.SIGTERM,
+        death_signal: int = signal.SIGKILL,
+    ) -> None:
+        self.name = name
+        self.argv = list(argv)
+        self.env = dict(env)
+        self.log = log
+        self.cwd = cwd
+        self._user = user
+        self._stop_signal = stop_signal
+        self._death_signal = death_signal
+        self._process: subprocess.Popen[bytes] | None = None
+        self.wanted = False
+
+    @property
+    def pid(self) -> int:
+        """The id of the running process; raises RuntimeError where there is none."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def start(self) -> None:
+        """Start the process; output is appended to its log. A running one is left as it is."""
+        if self.alive:
+            return
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.argv,
+                env=self.env,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user is not None else None,
+                preexec_fn=_die_with_parent(self._death_signal),
+            )
+        self.wanted = True
+
+    def ask_to_stop(self) -> None:
+        """Send the stop signal and return at once."""
+        self.wanted = False
+        if self.alive:
+            os.kill(self.pid, signal.SIGCONT)
+            os.kill(self.pid, self._stop_signal)
+
+    def stop(self, timeout_s: float = 30.0) -> bool:
+        """Stop it and wait. False where it had to be killed after `timeout_s`."""
+        self.ask_to_stop()
+        try:
+            wait_until(lambda: not self.alive, f"{self.name} stops", timeout_s=timeout_s)
+        except NotInTime:
+            self.kill()
+            return False
+        return True
+
+    def kill(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        self.wanted = False
+        if self.alive:
+            os.kill(self.pid, signal.SIGKILL)
+            wait_until(lambda: not self.alive, f"{self.name} is gone after kill -9")
+
+    def freeze(self) -> None:
+        """SIGSTOP: the process stays, its connections stay open, nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT after `freeze`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines of its log, for error messages."""
+        if not self.log.exists():
+            return "(no log)"
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

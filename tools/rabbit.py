@@ -1,0 +1,153 @@
+"""A private RabbitMQ on free ports of 127.0.0.1: node, cookie, data, logs and epmd all under one folder.
+
+The server's own start script is called, not the packaged wrapper, which insists on the system's user.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from kombu import Connection
+
+from tools.keys import write_private
+from tools.ports import free_port
+from tools.process import Child
+from tools.waiting import NotInTime, wait_until
+
+VHOST = "oss"
+_PLACES = (
+    "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
+    "/usr/lib/rabbitmq/sbin/rabbitmq-server",
+    "/usr/lib64/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
+    "/opt/rabbitmq*/sbin/rabbitmq-server",
+    "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
+    "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
+)
+
+
+class RabbitMissing(Exception):
+    """RabbitMQ is not on this machine and could not be installed; the text says what to do."""
+
+
+def find_server() -> Path | None:
+    """The server's own start script, or None. RABBITMQ_SERVER names another one."""
+    if named := os.environ.get("RABBITMQ_SERVER"):
+        return Path(named)
+    found = [path for place in _PLACES for path in Path("/").glob(place.lstrip("/"))]
+    return max(found, default=None)
+
+
+def ensure_server() -> Path:
+    """The start script, after installing RabbitMQ where this is root on a Debian-like system."""
+    if (server := find_server()) is not None:
+        return server
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print("RabbitMQ is missing: installing it with apt-get", flush=True)
+        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", "rabbitmq-server"]):
+            subprocess.run(["apt-get", "-q", *command], check=True, env=env, stdout=sys.stderr)
+        if (server := find_server()) is not None:
+            return server
+    raise RabbitMissing(
+        "RabbitMQ is not on this machine. Install it (Debian, Ubuntu: sudo apt-get install rabbitmq-server; "
+        "Fedora: sudo dnf install rabbitmq-server; macOS: brew install rabbitmq), or name its start script in "
+        "RABBITMQ_SERVER, or name a broker that runs already in AMQP_URI."
+    )
+
+
+class Rabbit:
+    """One private broker with the management plugin, a virtual host `oss` and one user `oss`."""
+
+    def __init__(self, folder: Path, *, password: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.management_port = free_port()
+        self._password = password
+        self._ports = {"epmd": free_port(), "dist": free_port()}
+        logs = folder.parent / "logs"
+        # Started by us, so that it ends with us: the node would leave a daemon of its own behind.
+        self._epmd = Child(
+            "epmd", ["epmd", "-address", "127.0.0.1", "-port", str(self._ports["epmd"])],
+            env=self._env(), log=logs / "epmd.log", cwd=folder,
+        )  # fmt: skip
+        self.process = Child("rabbitmq", [], env=self._env(), log=logs / "rabbitmq.log", cwd=folder)
+
+    def uri(self, vhost: str = VHOST) -> str:
+        """The AMQP URI of a virtual host on this broker."""
+        return f"amqp://oss:{self._password}@127.0.0.1:{self.port}/{vhost}"
+
+    @property
+    def management_uri(self) -> str:
+        return f"http://oss:{self._password}@127.0.0.1:{self.management_port}"
+
+    def start(self) -> None:
+        """Start it; returns when it takes connections (60 s at most)."""
+        self.process.argv = [str(ensure_server())]
+        self._write_files()
+        if not self._epmd.alive:
+            self._epmd.start()
+        self.process.start()
+        try:
+            wait_until(self._answers, "RabbitMQ takes connections", interval_s=0.2)
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n{self.process.tail()}") from error
+
+    def stop(self) -> None:
+        """Stop the node and its epmd."""
+        self.process.stop()
+        self._epmd.kill()
+
+    def _env(self) -> dict[str, str]:
+        here = self.folder
+        return {
+            "PATH": os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin",
+            "LANG": "C.UTF-8",
+            "HOME": str(here),
+            "RABBITMQ_NODENAME": "oss@localhost",
+            "RABBITMQ_MNESIA_BASE": str(here / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(here / "log"),
+            "RABBITMQ_CONFIG_FILE": str(here / "rabbitmq.conf"),
+            "RABBITMQ_CONFIG_FILES": str(here / "conf.d"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(here / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": str(here / "env.conf"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(here / "generated"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(here / "enabled_plugins"),
+            "RABBITMQ_PID_FILE": str(here / "pid"),
+            "RABBITMQ_DIST_PORT": str(self._ports["dist"]),
+            "ERL_EPMD_PORT": str(self._ports["epmd"]),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # No busy waiting of idle schedulers: the services need the processors.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+            # Makes the script become the Erlang machine, so that the process we hold is the broker itself.
+            "RUNNING_UNDER_SYSTEMD": "true",
+        }
+
+    def _write_files(self) -> None:
+        for name in ("", "log", "generated", "conf.d"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "env.conf").write_text("")
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        cookie = self.folder / ".erlang.cookie"
+        if not cookie.exists():
+            write_private(cookie, os.urandom(16).hex())
+        write_private(
+            self.folder / "rabbitmq.conf",
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+            f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management_port}\n"
+            f"default_vhost = {VHOST}\ndefault_user = oss\ndefault_pass = {self._password}\n"
+            "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"
+            "raft.wal_max_size_bytes = 64000000\n",
+        )
+
+    def _answers(self) -> bool:
+        if not self.process.alive:
+            raise NotInTime(f"RabbitMQ ended with {self.process.exit_code}")
+        with Connection(self.uri(), connect_timeout=5) as connection:
+            connection.connect()
+        return True
+
+

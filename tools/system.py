@@ -1,0 +1,205 @@
+"""The whole system as real processes: private nodes, the element simulator and six services.
+
+One class serves `make run`, `make up`, the tests and the drills, so that what is tested is what runs.
+The commands come from the Procfile, every setting from the environment that is built in `tools.environment`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+import sqlalchemy as sa
+from honcho.environ import parse_procfile
+
+from tools.environment import http_ports, system_environment
+from tools.keys import write_env
+from tools.migrate import migrate_all
+from tools.nodes import Nodes
+from tools.paths import ROOT, SERVICES
+from tools.process import Child
+from tools.waiting import NotInTime, wait_until
+
+ELEMENTS = "elements"
+
+
+def _argv(command: str) -> list[str]:
+    """A Procfile command with this interpreter in place of `python` and of Nameko's console script."""
+    words = shlex.split(command)
+    programs = {"python": [sys.executable], "nameko": [sys.executable, "-m", "nameko"]}
+    return [*programs.get(words[0], [words[0]]), *words[1:]]
+
+
+class System:
+    """Start, stop, kill and watch the system whose files lie in `folder`.
+
+    `overrides` are settings for this system (short delays in tests); `say` is told of each step.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        overrides: Mapping[str, str] | None = None,
+        nodes: Nodes | None = None,
+        fixed_ports: bool = False,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.nodes = nodes or Nodes(self.folder)
+        self._own_nodes = nodes is None
+        self._say = say
+        self._ports = http_ports(fixed=fixed_ports)
+        self._overrides = dict(overrides or {})
+        self.env: dict[str, str] = {}
+        self.processes: dict[str, Child] = {}
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return self.service_url("gateway")
+
+    @property
+    def amqp_uri(self) -> str:
+        return self.env["AMQP_URI"]
+
+    def service_url(self, name: str) -> str:
+        """The HTTP address of one service (health and metrics; for the gateway everything)."""
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    @property
+    def element_port(self) -> int:
+        """The TCP port of the element simulator, for `element_sim.client.SimClient`."""
+        return int(self.env["ELEMENT_SIM_PORT"])
+
+    def up(self) -> None:
+        """Start everything: nodes, migrations, seed, processes; returns when every service is ready."""
+        if self._own_nodes:
+            self._say("starting PostgreSQL and RabbitMQ")
+            self.nodes.start()
+        self.env = system_environment(self.folder, self.nodes, self._ports, self._overrides)
+        write_env(self.folder / "system.env", self.env)
+        self.processes = self._make_processes()
+        self._say("migrating the databases")
+        migrate_all(self.env)
+        self._say("seeding technicians and staff")
+        self.seed()
+        self._say("starting the element simulator and six services")
+        self.start_all()
+
+    def down(self) -> None:
+        """Stop everything that was started here, services before nodes; the order of one clean end."""
+        self._say("stopping the services")
+        self.stop_all()
+        if self._own_nodes:
+            self._say("stopping RabbitMQ and PostgreSQL")
+            self.nodes.stop()
+        (self.folder / "system.env").unlink(missing_ok=True)
+
+    def seed(self) -> None:
+        """Run every service's `seed.py` (technicians, staff users, ...); again adds only what is missing."""
+        for module in (f"{name}_svc.seed" for name in SERVICES if (ROOT / f"{name}_svc" / "seed.py").exists()):
+            command = [sys.executable, "-m", module]
+            done = subprocess.run(command, env=self._full_env(), cwd=ROOT, capture_output=True, text=True, timeout=120)
+            if done.returncode:
+                raise RuntimeError(f"{module} failed:\n{done.stdout}{done.stderr}")
+
+    def start_all(self) -> None:
+        """Start every process that does not run, then wait until all are ready."""
+        for child in self.processes.values():
+            child.start()
+        for name in self.processes:
+            self.wait_ready(name)
+
+    def stop_all(self) -> None:
+        """Ask every process to stop at once, wait, and kill what does not stop in 30 s."""
+        for child in self.processes.values():
+            child.ask_to_stop()
+        for child in self.processes.values():
+            if not child.stop(30):
+                self._say(f"{child.name} did not stop in time and was killed")
+
+    def start(self, name: str, *, wait: bool = True) -> None:
+        """Start one process by its name in the Procfile; with `wait` it is ready on return."""
+        self.processes[name].start()
+        if wait:
+            self.wait_ready(name)
+
+    def stop(self, name: str) -> None:
+        """Stop one process as an operator would (SIGTERM)."""
+        self.processes[name].stop()
+
+    def kill(self, name: str) -> None:
+        """`kill -9` one process."""
+        self.processes[name].kill()
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP one process: it hangs, its connections stay."""
+        self.processes[name].freeze()
+
+    def thaw(self, name: str) -> None:
+        """SIGCONT one process."""
+        self.processes[name].thaw()
+
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """One process stopped for the length of a block."""
+        self.stop(name)
+        try:
+            yield
+        finally:
+            self.start(name)
+
+    def is_ready(self, name: str) -> bool:
+        """What the process says of itself at `/readyz`; the simulator is ready when its port answers."""
+        if name == ELEMENTS:
+            return _answers(self.element_port)
+        return bool(requests.get(f"{self.service_url(name)}/readyz", timeout=5).status_code == 200)
+
+    def wait_ready(self, name: str, timeout_s: float = 90.0) -> None:
+        """Wait until a process is ready. Raises NotInTime with the end of its log."""
+        child = self.processes[name]
+
+        def ready() -> bool:
+            if not child.alive:
+                raise NotInTime(f"{name} ended with {child.exit_code}")
+            return self.is_ready(name)
+
+        try:
+            wait_until(ready, f"{name} is ready", timeout_s=timeout_s, answered=(OSError,))
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n--- end of {child.log}\n{child.tail()}") from error
+
+    def db(self, name: str, query: str, **values: Any) -> list[dict[str, Any]]:
+        """Run one SQL statement on a service's database and return its rows as dicts. For tests and drills only."""
+        engine = sa.create_engine(self.env[f"{name.upper()}_DB_URI"], poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            result = connection.execute(sa.text(query), values)
+            return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+    def _full_env(self) -> dict[str, str]:
+        return dict(os.environ) | self.env
+
+    def _make_processes(self) -> dict[str, Child]:
+        commands = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
+        unknown = set(commands) ^ {ELEMENTS, *SERVICES}
+        if unknown:
+            raise RuntimeError(f"the Procfile and tools.paths.SERVICES disagree on {', '.join(sorted(unknown))}")
+        logs = self.folder / "logs"
+        return {
+            name: Child(name, _argv(command), env=self._full_env(), log=logs / f"{name}.log", cwd=ROOT)
+            for name, command in commands.items()
+        }
+
+
+def _answers(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
