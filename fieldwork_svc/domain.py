@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from chassis.table import IGNORE, NONE, Refusal, Table, rows, to
+from chassis.table import IGNORE, NONE, Refusal, Row, Table, rows, to
 from contracts.errors import Forbidden, Invalid, NotFound
 from contracts.events import (
     Event,
@@ -33,7 +33,7 @@ _CANCELLED_WHY = "the customer cancelled; the job is withdrawn"
 _DONE_WHY = "the job is already completed"
 _REJECTED_WHY = "the job is already rejected"
 
-_OPEN = {
+_OPEN: dict[str, Row] = {
     "visit_scheduled": to("assigned"),
     "start": to("started"),
     "complete": to("completed", "fieldwork_completed"),
@@ -41,7 +41,7 @@ _OPEN = {
     "visit_cancel_requested": to("cancelled", "fieldwork_cancelled"),
 }
 
-_CLOSED = {"visit_scheduled": IGNORE, "visit_cancel_requested": IGNORE}
+_CLOSED: dict[str, Row] = {"visit_scheduled": IGNORE, "visit_cancel_requested": IGNORE}
 
 CONSUMES = (
     "visit_scheduled", "visit_cancel_requested",

@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from chassis.table import IGNORE, NONE, Refusal, Table, rows, to
+from chassis.table import IGNORE, NONE, Refusal, Row, Table, rows, to
 from contracts import events
 from contracts.orders import OrderRequest
 from contracts.rpc import PlaceOrder
 
-_CLOSED = {
+_CLOSED: dict[str, Row] = {
     "place": IGNORE,
     "activation_completed": IGNORE,
     "activation_failed": IGNORE,
@@ -29,14 +29,16 @@ _CLOSED = {
     "activation_reverted/cancelled": IGNORE,
 }
 
-_OPEN = {
+_OPEN: dict[str, Row] = {
     "place": IGNORE,
     "fieldwork_completed": to("completed", "order_completed"),
     "fieldwork_rejected": to("rejecting"),
     "activation_reverted/rejected": to("rejected", "order_rejected"),
-    "activation_reverted/cancelled": to("cancelled", "order_cancelled"),
     "cancel": to("cancelling", "order_cancel_requested"),
 }
+
+# The activation is put back as cancelled after a cancel, or where an operator abandons one that never worked.
+_CALLED_OFF: dict[str, Row] = {"activation_reverted/cancelled": to("cancelled", "order_cancelled")}
 
 CONSUMES = (
     "activation_completed", "activation_failed", "visit_scheduled",
@@ -48,12 +50,12 @@ TABLE = Table(
     name="order",
     rows=rows(
         (NONE, {"place": to("placed", "order_placed"), "cancel": Refusal("there is no such order")}),
-        ("placed", _OPEN | {
+        ("placed", _OPEN | _CALLED_OFF | {
             "activation_completed": to("activated"),
             "activation_failed": to("fallout"),
             "visit_scheduled": to("scheduled"),
         }),
-        ("fallout", _OPEN | {
+        ("fallout", _OPEN | _CALLED_OFF | {
             "activation_completed": to("activated"),
             "activation_failed": IGNORE,
             "visit_scheduled": to("scheduled"),
@@ -68,15 +70,17 @@ TABLE = Table(
             "activation_failed": IGNORE,
             "visit_scheduled": IGNORE,
         }),
-        ("cancelling", _OPEN | {
+        ("cancelling", _OPEN | _CALLED_OFF | {
             "cancel": IGNORE,
             "activation_completed": IGNORE,
             "activation_failed": IGNORE,
             "visit_scheduled": IGNORE,
         }),
-        ("rejecting", _OPEN | {
+        ("rejecting", {
+            "place": IGNORE,
             "cancel": Refusal("the installation was rejected on site; the order is being closed"),
             "fieldwork_rejected": IGNORE,
+            "activation_reverted/rejected": to("rejected", "order_rejected"),
             "activation_completed": IGNORE,
             "activation_failed": IGNORE,
             "visit_scheduled": IGNORE,
