@@ -12,8 +12,8 @@ activation   get_activation(order_id) -> dict                                   
 scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer                        Overloaded
              list_visits(state, limit, cursor) -> Page of visits, in the order to call
              get_visit(order_id)                                                           NotFound
-             record_call(order_id, by, outcome, note, call_back_at)                        NotFound, Conflict, Invalid
-             free_windows(order_id, from_) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
+             record_call(order_id, by, outcome, note, call_back_at, call_id)               NotFound, Conflict, Invalid
+             free_windows(order_id, from_, to) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
              set_appointment(order_id, window_start, window_end, technician_id, by)        NotFound, Conflict, Invalid
              list_technicians() -> {"items": [...]}
 fieldwork    list_jobs(technician_id or None, date or None, limit, cursor) -> Page of Job      Invalid
@@ -58,10 +58,11 @@ class PlaceOrder(OrderRequest):
 class PlaceOrderResult(Value):
     """`order_id` is the id under which the order stands: for a repeated idempotency key, the first one's.
 
-    `error` is set where the order breaks a rule (the same shape as `DomainError.as_dict`).
+    `error` is set where the order breaks a rule (the same shape as `DomainError.as_dict`); `order_id` is None
+    where the request held none that can be read.
     """
 
-    order_id: UUID
+    order_id: UUID | None
     status: Literal["placed", "invalid"]
     error: dict[str, Any] | None = None
 

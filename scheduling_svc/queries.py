@@ -1,4 +1,4 @@
-"""Reads that are more than a line: the call queue in the order to call, technicians, bookings, visits as answers."""
+"""What is read and kept beside the visit: the call queue in the order to call, technicians, bookings, call attempts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from contracts.catalogue import PRODUCTS
 from contracts.errors import Invalid
 from scheduling_svc import models
 from scheduling_svc.domain import IN_QUEUE, Visit, why_call
+from scheduling_svc.requests import Call
 from scheduling_svc.windows import Booking, Grid, Site, Technician, Window, rank
 
 _VISIT_COLUMNS = [models.visits.c[field.name] for field in fields(Visit)]
@@ -42,6 +43,12 @@ def visit_row(conn: sa.Connection, order_id: UUID) -> Visit | None:
     """The visit, without a lock."""
     row = conn.execute(sa.select(*_VISIT_COLUMNS).where(models.visits.c.order_id == order_id)).first()
     return None if row is None else Visit(**row._mapping)
+
+
+def add_call_attempt(conn: sa.Connection, attempt_id: UUID, call: Call, now: datetime) -> None:
+    """Keep the call beside the visit; what it meant for the visit is already in the visit."""
+    values = call.model_dump(exclude={"call_id"})
+    conn.execute(models.call_attempts.insert(), values | {"id": attempt_id, "at": now})
 
 
 def call_attempts(conn: sa.Connection, order_id: UUID) -> list[dict[str, Any]]:

@@ -38,13 +38,14 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_ut
 
 
 class Call(Value):
-    """A call that was made. `by` is who called."""
+    """A call that was made. `by` is who called; a call with a `call_id` counts once however often it comes."""
 
     order_id: UUID
     by: text(max_length=100)  # type: ignore[valid-type]
     outcome: CallOutcome
     note: Note = ""
     call_back_at: Instant | None = None
+    call_id: UUID | None = None
 
 
 class Appointment(Value):

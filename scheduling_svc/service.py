@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -74,16 +75,28 @@ class SchedulingService(OperatedService):
 
     @rpc
     def record_call(
-        self, order_id: str, by: str, outcome: str, note: str | None = None, call_back_at: str | None = None
+        self,
+        order_id: str,
+        by: str,
+        outcome: str,
+        note: str | None = None,
+        call_back_at: str | None = None,
+        call_id: str | None = None,
     ) -> dict[str, Any]:
-        """Record a call attempt and return the visit. Raises NotFound, Conflict, Invalid."""
-        call = checked(Call, order_id=order_id, by=by, outcome=outcome, note=note or "", call_back_at=call_back_at)
+        """Record a call attempt and return the visit. Raises NotFound, Conflict, Invalid.
+
+        `call_id` (a UUID) makes a repeat harmless: a request can be delivered twice when the broker is lost.
+        """
+        call = checked(
+            Call, order_id=order_id, by=by, outcome=outcome, note=note or "", call_back_at=call_back_at, call_id=call_id
+        )
         with _refusals_as_conflicts(), self.store.transaction() as tx:
             visit = _locked(tx, call.order_id)
-            command = domain.judge_call(visit, call.outcome, call.note, call.call_back_at, self.policies.calls, tx.now)
-            visit = SAGA.command(tx, command).after
-            attempt = call.model_dump() | {"id": tx.new_id(), "at": tx.now}
-            tx.conn.execute(models.call_attempts.insert(), attempt)
+            judged = domain.judge_call(visit, call.outcome, call.note, call.call_back_at, self.policies.calls, tx.now)
+            command = replace(judged, message_id=str(call.call_id or tx.new_id()))
+            for step in SAGA.handle(tx, [command]):
+                visit = step.after
+                queries.add_call_attempt(tx.conn, UUID(step.message.message_id), call, tx.now)
         return queries.visit_answer(visit, tx.now)
 
     @rpc
