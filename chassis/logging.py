@@ -97,7 +97,7 @@ def json_formatter() -> logging.Formatter:
     )
 
 
-class _Stdout(logging.StreamHandler):  # type: ignore[type-arg]
+class _Stdout(logging.StreamHandler):
     """Writes to whatever sys.stdout is at that moment, as logging's last-resort handler does."""
 
     def __init__(self) -> None:
@@ -157,6 +157,16 @@ def bound(name: str) -> str | None:
     return None if value is None else str(value)
 
 
+def _about(worker_ctx: Any) -> dict[str, Any]:
+    """The order a call names, or the one message of a batch: a worker has its own context, not its caller's."""
+    first = worker_ctx.args[0] if worker_ctx.args else None
+    message = first[0] if isinstance(first, list | tuple) and len(first) == 1 else None
+    return {
+        "order_id": worker_ctx.kwargs.get("order_id") or getattr(message, "order_id", None),
+        "message_id": getattr(message, "message_id", None),
+    }
+
+
 class Logging(DependencyProvider):
     """Configures logging at start and gives each worker's lines their service, handler and ids."""
 
@@ -170,7 +180,7 @@ class Logging(DependencyProvider):
             service=worker_ctx.service_name,
             handler=worker_ctx.entrypoint.method_name,
             request_id=worker_ctx.data.get("request_id"),
-            order_id=worker_ctx.kwargs.get("order_id"),
+            **_about(worker_ctx),
         )
 
     def get_dependency(self, worker_ctx: Any) -> Any:

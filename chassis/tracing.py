@@ -24,6 +24,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, Statu
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from chassis import logging as chassis_logging
+from chassis.settings import setting
 
 ENDPOINT_ENV = "OTEL_EXPORTER_OTLP_ENDPOINT"
 KINDS = {kind.name.lower(): kind for kind in SpanKind}
@@ -35,15 +36,20 @@ _providers: dict[str, TracerProvider] = {}
 _test_processors: list[SpanProcessor] = []
 
 
-def provider_for(service_name: str) -> TracerProvider:
-    """Return the service's tracer provider, made once; it exports over OTLP/HTTP where an endpoint is set."""
+def provider_for(service_name: str, endpoint: str | None = None) -> TracerProvider:
+    """Return the service's tracer provider, made once.
+
+    It exports over OTLP/HTTP to `endpoint` (default: the environment's OTEL_EXPORTER_OTLP_ENDPOINT), if any.
+    """
     if service_name not in _providers:
         provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
-        if os.environ.get(ENDPOINT_ENV):
+        endpoint = endpoint or os.environ.get(ENDPOINT_ENV)
+        if endpoint:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
             # Its worker is a green thread under eventlet and its HTTP is cooperative: an integration test holds this.
-            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=5)))
+            exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=5)
+            provider.add_span_processor(BatchSpanProcessor(exporter))
         for processor in _test_processors:
             provider.add_span_processor(processor)
         _providers[service_name] = provider
@@ -152,7 +158,8 @@ class Tracing(DependencyProvider):
 
     def setup(self) -> None:
         """Make the provider at start, not in the first request."""
-        self._tracer = provider_for(self.container.service_name).get_tracer("chassis")
+        endpoint = setting(self.container, ENDPOINT_ENV, "")
+        self._tracer = provider_for(self.container.service_name, endpoint).get_tracer("chassis")
 
     def stop(self) -> None:
         """Send what is waiting, for at most two seconds."""

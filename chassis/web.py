@@ -102,7 +102,7 @@ class WorkerDied(Exception):
     """The worker ended without a result: it was killed, or a timeout escaped from it."""
 
 
-class HttpEntrypoint(HttpRequestHandler):  # type: ignore[misc]
+class HttpEntrypoint(HttpRequestHandler):
     """A route. The body is read, at most `max_body` bytes, before a worker is taken, so slow clients hold none."""
 
     server = WebServer()
@@ -209,7 +209,7 @@ class App:
         if refused is not None:
             return refused
         request = Request(environ, shallow=True)
-        request.path_values = values  # type: ignore[attr-defined]
+        request.path_values = values
         response: Response = handler.handle_request(request)
         return response
 

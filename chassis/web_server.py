@@ -88,10 +88,12 @@ class Stream:
             close()
 
 
-class Protocol(HttpOnlyProtocol):  # type: ignore[misc]
+class Protocol(HttpOnlyProtocol):
     """One connection. Whatever is wrong with a request's framing is a 4xx problem document and the end of it."""
 
     linger = False
+    headers: Any
+    path: str
 
     def refuse(self, status: int, detail: str) -> None:
         """Answer before routing and close. 5xx becomes 400: a client's mistake is never a server's failure."""
@@ -198,7 +200,7 @@ class _EventletLog:
     debug = info = error = _debug
 
 
-class WebServer(NamekoWebServer):  # type: ignore[misc]
+class WebServer(NamekoWebServer):
     """One listener a container, shared by its HTTP entrypoints and its health endpoints."""
 
     def __init__(self) -> None:
@@ -320,7 +322,7 @@ class WebServer(NamekoWebServer):  # type: ignore[misc]
             self._shut(state, socket.SHUT_RDWR)
 
     def _take_backlog(self) -> None:
-        listener = getattr(self._sock, "fd", self._sock)
+        listener: Any = self._sock.fd
         listener.setblocking(False)
         while True:
             try:

@@ -1,0 +1,191 @@
+"""What every service offers its operators: health, logs, traces, and the same five RPC methods.
+
+A service subclasses `OperatedService` and declares `name` and, where it has a database, `store`. Services with a
+store also get the outbox relay and the RPC methods; one without (it must start while the broker is down) does not.
+"""
+
+from __future__ import annotations
+
+import logging as stdlib_logging
+import types
+from typing import Any, ClassVar
+
+import eventlet
+from kombu import Connection, Queue
+from kombu.exceptions import KombuError, OperationalError
+
+from chassis import logging as chassis_logging
+from chassis import outbox, parking
+from chassis.health import HealthEndpoints
+from chassis.logging import Logging, get_logger
+from chassis.relay import OutboxRelay
+from chassis.rpc_server import rpc
+from chassis.settings import Settings, lookup
+from chassis.tracing import Tracing
+
+BROKER_TIMEOUT_S = 2.0
+MAX_PAGE = 200
+OPERATIONS = ("overview", "list_parked", "replay_parked", "drop_parked", "republish_events")
+
+_log = get_logger(__name__)
+
+
+class Answer(Exception):
+    """A domain error raised by the chassis; crosses RPC by its class name, as those of `contracts.errors` do."""
+
+    title = "Error"
+    http_status = 500
+
+    def __init__(
+        self, detail: str = "", fields: list[dict[str, str]] | None = None, retry_after_s: float | None = None
+    ) -> None:
+        self.detail, self.fields, self.retry_after_s = detail or self.title, list(fields or []), retry_after_s
+        super().__init__(self.detail, self.fields, self.retry_after_s)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class NotFound(Answer):
+    """There is nothing of that id."""
+
+    title = "Not found"
+    http_status = 404
+
+
+class Invalid(Answer):
+    """An argument breaks a rule; `fields` names it."""
+
+    title = "Invalid content"
+    http_status = 422
+
+
+class OperatedService:
+    """Base of every service. `readiness_ignores`: names of checks that do not make the service unready."""
+
+    name: ClassVar[str]
+    store: Any
+    readiness_ignores: ClassVar[frozenset[str]] = frozenset()
+
+    settings: Any = Settings()
+    logging: Any = Logging()
+    tracing: Any = Tracing()
+    health: Any = HealthEndpoints()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the subclass entrypoints of its own.
+
+        They cannot stand on this class: `nameko run` takes every class with entrypoints that a module holds,
+        also an imported one, for a service.
+        """
+        super().__init_subclass__(**kwargs)
+        if stdlib_logging.getLogger().handlers and hasattr(cls, "name"):
+            chassis_logging.configure(cls.name)  # `nameko run` has set up plain text before it imported us
+        if not hasattr(cls, "store"):
+            return
+        cls.relay = OutboxRelay()  # type: ignore[attr-defined]
+        for operation in OPERATIONS:
+            if getattr(cls, operation) is getattr(OperatedService, operation):
+                setattr(cls, operation, rpc(_copy(getattr(OperatedService, operation))))
+
+    def overview(self) -> dict[str, Any]:
+        """How the service is doing, for an operator.
+
+        `{"service", "outbox": {"unsent", "oldest_age_s"}, "parked": int, "breakers": {target: state},
+        "queues": {name: {"messages", "consumers"}}, "checks": {name: "ok" | what is wrong}, "info": {...}}`.
+        `queues` is None where the broker does not answer within two seconds.
+        """
+        with self.store.read() as conn:
+            waiting, parked = outbox.lag(conn), parking.count(conn)
+        injected = vars(self).items()
+        return {
+            "service": self.name,
+            "outbox": waiting,
+            "parked": parked,
+            "breakers": {
+                getattr(dependency, "target", attribute): dependency.breaker_state
+                for attribute, dependency in injected
+                if hasattr(dependency, "breaker_state")
+            },
+            "queues": _queue_depths(lookup(self.settings, "AMQP_URI"), self.health.queues),
+            "checks": self.health.outcomes("ready"),
+            "info": self.health.info(),
+        }
+
+    def list_parked(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """One page of messages whose handler gave up, oldest first: `{"items": [...], "next_cursor"}`.
+
+        Raises Invalid for a limit outside 1..200 or a cursor that is not ours.
+        """
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_PAGE:
+            raise _invalid("limit", f"must be a whole number from 1 to {MAX_PAGE}")
+        try:
+            with self.store.read() as conn:
+                return parking.list_parked(conn, limit, cursor)
+        except ValueError as error:
+            raise _invalid("cursor", str(error)) from error
+
+    def replay_parked(self, message_id: str) -> dict[str, str]:
+        """Send a parked message to its handler again. Raises NotFound."""
+        with self.store.transaction() as tx:
+            if not parking.replay(tx, message_id):
+                raise NotFound(f"{self.name} has no parked message {message_id}")
+        _log.info("parked_message_replayed", message_id=message_id)
+        return {"message_id": message_id, "result": "replayed"}
+
+    def drop_parked(self, message_id: str) -> dict[str, str]:
+        """Throw a parked message away for good. Raises NotFound."""
+        with self.store.transaction() as tx:
+            if not parking.drop(tx, message_id):
+                raise NotFound(f"{self.name} has no parked message {message_id}")
+        _log.warning("parked_message_dropped", message_id=message_id)
+        return {"message_id": message_id, "result": "dropped"}
+
+    def republish_events(self, order_id: str | None = None) -> dict[str, int]:
+        """Send this service's events again, of one order or of all: `{"events": how many}`. Raises Invalid."""
+        try:
+            with self.store.transaction() as tx:
+                count = outbox.republish(tx, order_id)
+        except ValueError as error:
+            raise _invalid("order_id", "must be a UUID") from error
+        _log.warning("events_republished", events=count, of_order=order_id or "all")
+        return {"events": count}
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(f"{field} {message}", [{"field": field, "message": message}])
+
+
+def _copy(function: Any) -> Any:
+    """A function of its own for each service class: Nameko writes the entrypoint onto the function."""
+    copied = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copied.__kwdefaults__, copied.__doc__ = function.__kwdefaults__, function.__doc__
+    copied.__annotations__, copied.__qualname__ = dict(function.__annotations__), function.__qualname__
+    return copied
+
+
+def _queue_depths(amqp_uri: str, names: list[str]) -> dict[str, dict[str, int]] | None:
+    """Messages and consumers of each queue, over a connection of its own that is dropped, not closed politely."""
+    connection = Connection(amqp_uri, connect_timeout=BROKER_TIMEOUT_S)
+    depths: dict[str, dict[str, int]] = {}
+    limit = eventlet.Timeout(BROKER_TIMEOUT_S)
+    try:
+        for name in names:
+            try:
+                found = Queue(name, no_declare=True)(connection.channel()).queue_declare(passive=True)
+            except connection.channel_errors:
+                continue  # there is no such queue
+            depths[name] = {"messages": int(found[1]), "consumers": int(found[2])}
+        return depths
+    except eventlet.Timeout as raised:
+        if raised is not limit:
+            raise
+        return None
+    except (OSError, KombuError, OperationalError, *connection.connection_errors) as error:
+        _log.warning("broker_unreachable", error=str(error))
+        return None
+    finally:
+        limit.cancel()
+        connection.collect()
