@@ -45,7 +45,7 @@ class FieldworkService(OperatedService):
         cursor: str | None = None,
     ) -> dict[str, Any]:
         """Return a page of the jobs of a local day (`TIMEZONE`; today where left out), of one technician or all."""
-        zone = ZoneInfo(self.settings["TIMEZONE"])
+        zone = ZoneInfo(self.settings.get("TIMEZONE", "Asia/Seoul"))
         day = clock.utc_now().astimezone(zone).date() if date is None else domain.parse_day(date)
         start, end = domain.day_bounds(day, zone)
         if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:

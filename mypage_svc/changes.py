@@ -51,6 +51,11 @@ class Changes(DependencyProvider):
     def get_dependency(self, worker_ctx: Any) -> Changes:
         return self
 
+    @property
+    def connected(self) -> bool:
+        """Whether hints can be sent at this moment."""
+        return self._link.connected
+
     def announce(self, hints: Iterable[OrderChanged]) -> None:
         """Queue hints for publishing; returns at once and never raises."""
         batch = list(hints)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from contracts.errors import Forbidden, Invalid, NotFound
 from contracts.events import Event, VisitCancelRequested, VisitScheduled
 from contracts.ids import new_id
 from contracts.rpc import Job as JobAnswer
-from fieldwork_svc import domain, queries
+from fieldwork_svc import domain, models, queries
 from fieldwork_svc.domain import Job
 
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
@@ -196,3 +196,7 @@ def test_bad_day_is_invalid_and_named(text: object) -> None:
 def test_every_event_the_table_names_can_be_built() -> None:
     named = {name for _, _, row in domain.TABLE for name in getattr(row, "emits", ())}
     assert named == {"fieldwork_completed", "fieldwork_rejected", "fieldwork_cancelled"}
+
+
+def test_row_is_what_the_table_keeps() -> None:
+    assert {field.name for field in fields(Job)} | {"created_at", "updated_at"} == set(models.table.c.keys())

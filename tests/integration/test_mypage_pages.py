@@ -1,0 +1,226 @@
+"""Promises of MyPage on a real database and broker: pages from events in any order, and from nothing again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from kombu import Connection, Exchange, Queue
+
+from chassis.db import store_of
+from contracts import changes
+from contracts.errors import Invalid, NotFound
+from contracts.events import EVENTS, Event
+from contracts.ids import new_id
+from contracts.rpc import OrderPage
+from fieldwork_svc.service import FieldworkService
+from mypage_svc import service as mypage_service
+from mypage_svc.changes import Changes
+from mypage_svc.models import Base
+from mypage_svc.service import MypageService
+from tests.harness.containers import Wiretap, call, engine, running, wiretap
+from tools.waiting import wait_until
+
+START = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+ADDRESS = {"postcode": "06236", "line1": "서울특별시 강남구 테헤란로 1"}
+ITEMS = [{"product": "internet-500", "quantity": 1}]
+RESULTS = {"ont_serial": "HFRN1234ABCD", "rx_power_dbm": -19.5, "down_mbps": 487.0}
+
+
+def an_event(event_type: str, order_id: UUID, minute: int = 0, **payload: Any) -> Event:
+    envelope = {"event_id": new_id(), "occurred_at": START + timedelta(minutes=minute), "order_id": order_id}
+    return EVENTS[event_type](**envelope, **payload)
+
+
+def placed(order_id: UUID, phone: str = "010-1234-5678") -> Event:
+    return an_event(
+        "order_placed", order_id, customer={"name": "김하늘", "phone": phone}, address=ADDRESS, items=ITEMS
+    )
+
+
+def scheduled(order_id: UUID, revision: int = 1) -> Event:
+    return an_event(
+        "visit_scheduled", order_id, 1 + revision, revision=revision,
+        window_start=START + timedelta(days=revision), window_end=START + timedelta(days=revision, hours=2),
+        technician_id="tech-1", technician_name="박기사",
+        customer={"name": "김하늘", "phone": "010-1234-5678"}, address=ADDRESS, items=ITEMS,
+    )
+
+
+def a_completed_history(order_id: UUID) -> list[Event]:
+    return [
+        placed(order_id),
+        an_event("activation_completed", order_id, 1),
+        scheduled(order_id, 1),
+        scheduled(order_id, 2),
+        an_event("fieldwork_completed", order_id, 10, technician_id="tech-1", results=RESULTS, note=""),
+        an_event("order_completed", order_id, 11),
+    ]
+
+
+class Mypage:
+    """The running service with its database and a way to send it events."""
+
+    def __init__(self, container: Any, tap: Wiretap, db: sa.Engine, amqp_uri: str) -> None:
+        self.container, self.tap, self.db, self.amqp_uri = container, tap, db, amqp_uri
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return call(self.container, method, *args, **kwargs)
+
+    def handle(self, events: Sequence[Event]) -> None:
+        self.call("on_events", list(events))
+
+    def wait_for_version(self, order_id: UUID, version: int) -> dict[str, Any]:
+        def reached() -> dict[str, Any] | None:
+            page = self.call("get_order", str(order_id))
+            return page if page["version"] >= version else None
+
+        return wait_until(reached, f"version {version} of {order_id}", answered=(NotFound,))
+
+    def content(self) -> dict[str, list[Any]]:
+        """Everything in pages and events, for comparing."""
+        with self.db.connect() as conn:
+            return {
+                name: [dict(row) for row in conn.execute(sa.text(f"select * from {name} order by 1")).mappings()]
+                for name in ("pages", "events")
+            }
+
+    def truncate(self, *tables: str) -> None:
+        with self.db.begin() as conn:
+            conn.execute(sa.text(f"truncate {', '.join(tables)}"))
+
+
+@pytest.fixture
+def mypage(database: Callable[[str], str], vhost: str) -> Iterator[Mypage]:
+    uri = database("mypage")
+    with wiretap(vhost) as tap, engine(uri) as db, running(MypageService, uri, vhost) as container:
+        yield Mypage(container, tap, db, vhost)
+
+
+def test_migrated_tables_are_those_of_the_models(mypage: Mypage) -> None:
+    inspector = sa.inspect(mypage.db)
+    for name, model in Base.metadata.tables.items():
+        columns = {column["name"]: column["nullable"] for column in inspector.get_columns(name)}
+        assert columns == {column.name: bool(column.nullable) for column in model.columns}, name
+        assert {index["name"] for index in inspector.get_indexes(name)} == {index.name for index in model.indexes}
+
+
+def test_events_over_the_broker_in_any_order_and_twice_make_the_same_page(mypage: Mypage) -> None:
+    orders = [new_id() for _ in range(5)]
+    histories = [a_completed_history(order_id) for order_id in orders]
+    stream = [event for history in histories for event in [*history, *history[:3]]]
+    random.Random(7).shuffle(stream)
+    mypage.tap.send(stream)
+    for order_id in orders:
+        page = mypage.wait_for_version(order_id, 6)
+        assert (page["status"], page["version"], page["visit"]["revision"]) == ("completed", 6, 2)
+        assert [entry["event"] for entry in page["timeline"]][-1] == "order_completed"
+        assert OrderPage.model_validate_json(OrderPage(**page).model_dump_json()).results is not None
+
+
+def test_page_grows_in_batches_and_knows_a_missing_order_later(mypage: Mypage) -> None:
+    order_id = new_id()
+    history = a_completed_history(order_id)
+    mypage.handle([history[2]])
+    partial = mypage.call("get_order", str(order_id))
+    assert (partial["status"], partial["customer"], partial["version"]) == ("scheduled", None, 1)
+    mypage.handle([history[0], history[2]])
+    page = mypage.call("get_order", str(order_id))
+    assert (page["status"], page["customer"]["name"], page["version"]) == ("scheduled", "김하늘", 2)
+    assert page["placed_at"] == "2026-11-25T01:00:00Z"
+
+
+def test_list_is_newest_first_in_pages_by_status_and_phone(mypage: Mypage) -> None:
+    orders = [new_id() for _ in range(7)]
+    mypage.handle([placed(order_id, "010-9999-000" + str(n % 2)) for n, order_id in enumerate(orders)])
+    mypage.handle([scheduled(order_id) for order_id in orders[:3]])
+    newest_first = [str(order_id) for order_id in reversed(orders)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = mypage.call("list_orders", limit=3, cursor=cursor)
+        seen += [item["order_id"] for item in page["items"]]
+        assert all(item["timeline"] == [] for item in page["items"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == newest_first
+    by_status = mypage.call("list_orders", status="scheduled")["items"]
+    assert [item["order_id"] for item in by_status] == newest_first[4:]
+    by_phone = mypage.call("list_orders", phone="01099990001")["items"]
+    assert [item["order_id"] for item in by_phone] == [str(orders[n]) for n in (5, 3, 1)]
+
+
+def test_list_and_get_name_what_is_wrong(mypage: Mypage) -> None:
+    wrong = [("status", "happy"), ("phone", "x"), ("limit", 0), ("limit", 201), ("cursor", "x"), ("cursor", "WyJhIl0")]
+    for field, value in wrong:
+        with pytest.raises(Invalid) as caught:
+            mypage.call("list_orders", **{field: value})
+        assert caught.value.fields[0]["field"] == field, (field, value)
+    for nothing in (str(new_id()), "no-uuid", 7):
+        with pytest.raises(NotFound):
+            mypage.call("get_order", nothing)
+
+
+def test_rebuild_makes_the_same_pages_from_the_kept_events(mypage: Mypage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mypage_service, "REBUILD_CHUNK", 4)
+    orders = [new_id() for _ in range(10)]
+    mypage.handle([event for order_id in orders for event in a_completed_history(order_id)])
+    before = mypage.content()
+    mypage.truncate("pages")
+    assert mypage.call("rebuild") == {"orders": 10}
+    assert mypage.content() == before
+    assert mypage.call("rebuild") == {"orders": 10}
+    assert mypage.content() == before
+
+
+def test_dropped_read_model_comes_back_from_the_other_services_outboxes(
+    mypage: Mypage, database: Callable[[str], str]
+) -> None:
+    order_id = new_id()
+    with running(FieldworkService, database("fieldwork"), mypage.amqp_uri) as fieldwork:
+        with store_of(fieldwork).transaction() as tx:
+            tx.emit(a_completed_history(order_id)[:4])
+        mypage.wait_for_version(order_id, 4)
+        wait_until(
+            lambda: call(fieldwork, "get_job", str(order_id))["revision"] == 2, "the job", answered=(NotFound,)
+        )
+        call(fieldwork, "complete_job", str(order_id), "tech-1", RESULTS)
+        assert mypage.wait_for_version(order_id, 5)["status"] == "completed"
+        before = mypage.content()
+
+        mypage.truncate("pages", "events", "inbox")
+        with pytest.raises(NotFound):
+            mypage.call("get_order", str(order_id))
+        call(fieldwork, "republish_events")
+        mypage.wait_for_version(order_id, 5)
+        assert mypage.content() == before
+        assert call(fieldwork, "get_job", str(order_id))["state"] == "completed"
+
+
+def test_change_is_hinted_after_the_commit(mypage: Mypage) -> None:
+    feed = next(extension for extension in mypage.container.dependencies if isinstance(extension, Changes))
+    wait_until(lambda: feed.connected, "the change feed is connected")
+    order_id = new_id()
+    with Connection(mypage.amqp_uri) as connection:
+        exchange = Exchange(changes.EXCHANGE, "fanout", durable=True)
+        queue = Queue("", exchange, exclusive=True, auto_delete=True)(connection.channel())
+        queue.declare()
+        mypage.handle([placed(order_id)])
+        message = wait_until(lambda: queue.get(no_ack=True), "a change hint")
+        body = message.body if isinstance(message.body, bytes) else message.body.encode()
+        assert changes.OrderChanged.decode(body) == changes.OrderChanged(order_id, 1)
+
+
+def test_broker_that_is_away_holds_up_no_page(database: Callable[[str], str]) -> None:
+    uri = database("mypage")
+    order_id = new_id()
+    with running(MypageService, uri, "amqp://guest:guest@127.0.0.1:1/") as container:
+        for count in range(1, 4):
+            call(container, "on_events", [placed(order_id)])
+            assert call(container, "get_order", str(order_id))["version"] == count
