@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +21,9 @@ from honcho.environ import parse_procfile
 
 from tools.environment import http_ports, system_environment
 from tools.keys import write_env
-from tools.migrate import migrate_all
 from tools.nodes import Nodes
 from tools.paths import ROOT, SERVICES
+from tools.prepare import prepare
 from tools.process import Child
 from tools.waiting import NotInTime, wait_until
 
@@ -88,10 +87,7 @@ class System:
         self.env = system_environment(self.folder, self.nodes, self._ports, self._overrides)
         write_env(self.folder / "system.env", self.env)
         self.processes = self._make_processes()
-        self._say("migrating the databases")
-        migrate_all(self.env)
-        self._say("seeding technicians and staff")
-        self.seed()
+        prepare(self._full_env(), self._say)
         self._say("starting the element simulator and six services")
         self.start_all()
 
@@ -103,14 +99,6 @@ class System:
             self._say("stopping RabbitMQ and PostgreSQL")
             self.nodes.stop()
         (self.folder / "system.env").unlink(missing_ok=True)
-
-    def seed(self) -> None:
-        """Run every service's `seed.py` (technicians, staff users, ...); again adds only what is missing."""
-        for module in (f"{name}_svc.seed" for name in SERVICES if (ROOT / f"{name}_svc" / "seed.py").exists()):
-            command = [sys.executable, "-m", module]
-            done = subprocess.run(command, env=self._full_env(), cwd=ROOT, capture_output=True, text=True, timeout=120)
-            if done.returncode:
-                raise RuntimeError(f"{module} failed:\n{done.stdout}{done.stderr}")
 
     def start_all(self) -> None:
         """Start every process that does not run, then wait until all are ready."""
