@@ -7,11 +7,28 @@ scheduling cannot be reached there is no outcome, and the activation stays `prov
 
 from __future__ import annotations
 
-from chassis.table import IGNORE, NONE, Refusal, Table, rows, to
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from chassis.table import IGNORE, NONE, Refusal, Row, Table, rows, to
+from contracts.events import (
+    ActivationCancelRequested,
+    ActivationCompleted,
+    ActivationFailed,
+    ActivationReverted,
+    Event,
+    FieldworkRejected,
+    OrderCancelRequested,
+    OrderPlaced,
+    VisitCancelled,
+)
 
 _UNKNOWN_WHY = "there is no activation for this order"
 
-_REVERTING = {
+_REVERTING: dict[str, Row] = {
     "order_placed": IGNORE,
     "order_cancel_requested": IGNORE,
     "provisioned": IGNORE,
@@ -24,7 +41,7 @@ _REVERTING = {
     "abandon": Refusal("the activation is being put back already"),
 }
 
-_NOT_FALLOUT = {
+_NOT_FALLOUT: dict[str, Row] = {
     "retry": Refusal("there is no fallout case for this order"),
     "abandon": Refusal("there is no fallout case for this order"),
 }
@@ -93,3 +110,192 @@ TABLE = Table(
     ),
     final=frozenset({"reverted", "in_service"}),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """One order's activation.
+
+    `lines` as `contracts.events.Line`; `attempts` and `visit_attempts` count failed tries of the present step;
+    `gives_up`: the tries are used up, what was written is to be put back, then a person is asked. `tried` holds
+    the last tries as `{"at", "step", "element", "error"}`.
+    """
+
+    order_id: UUID
+    state: str = NONE
+    customer: dict[str, Any] | None = None
+    address: dict[str, Any] | None = None
+    items: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = ""
+    attempts: int = 0
+    visit_attempts: int = 0
+    next_attempt_at: datetime | None = None
+    gives_up: bool = False
+    last_error: str | None = None
+    failed_element: str | None = None
+    stuck_since: datetime | None = None
+    tried: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTry:
+    """One try that failed: at which step, on which element, in whose words. `refused`: the element said no."""
+
+    step: str
+    error: str
+    element: str | None = None
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """Every line is live, read back from its element."""
+
+    trigger: ClassVar[str] = "provisioned"
+    order_id: UUID
+    lines: tuple[dict[str, Any], ...]
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionFailed:
+    """The tries are used up. `not_restored` says why what was written could not be put back, where that is so."""
+
+    trigger: ClassVar[str] = "provision_failed"
+    order_id: UUID
+    not_restored: FailedTry | None = None
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """Every element is as it was, read back."""
+
+    trigger: ClassVar[str] = "reverted"
+    order_id: UUID
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VisitAccepted:
+    """Scheduling has taken the visit request."""
+
+    trigger: ClassVar[str] = "visit_accepted"
+    order_id: UUID
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An operator has mended what was wrong: try again. `by` is the operator's name."""
+
+    trigger: ClassVar[str] = "retry"
+    order_id: UUID
+    by: str = ""
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """An operator gives the order up: put everything back."""
+
+    trigger: ClassVar[str] = "abandon"
+    order_id: UUID
+    by: str = ""
+    reason: str = ""
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often provisioning is tried, and how long between tries (seconds; doubling from first to longest)."""
+
+    attempts: int
+    refused_attempts: int
+    first_delay_s: float
+    longest_delay_s: float
+    revert_alarm_after: int
+
+
+TRIED_KEPT = 10
+
+
+def evolve(row: Activation, message: Any, now: datetime) -> Activation:
+    """Take over what `message` says into the activation; its state is the table's business."""
+    fresh = replace(
+        row, attempts=0, visit_attempts=0, next_attempt_at=now, gives_up=False,
+        last_error=None, failed_element=None, stuck_since=None,
+    )
+    match message:
+        case OrderPlaced():
+            order = message.model_dump(mode="json", include={"customer", "address", "items"})
+            return replace(fresh, **order)
+        case OrderCancelRequested() | VisitCancelled():
+            return replace(fresh, reason=message.reason or row.reason)
+        case FieldworkRejected():
+            return replace(fresh, reason=": ".join(filter(None, (message.reason_code, message.note))))
+        case Provisioned():
+            return replace(fresh, lines=list(message.lines))
+        case ProvisionFailed():
+            tried = row.tried if message.not_restored is None else with_try(row.tried, message.not_restored, now)
+            return replace(row, next_attempt_at=None, gives_up=False, stuck_since=now, tried=tried)
+        case Reverted():
+            return replace(fresh, lines=[], next_attempt_at=None)
+        case Abandon():
+            return replace(fresh, reason=message.reason or f"abandoned by {message.by or 'an operator'}")
+        case Retry():
+            return fresh
+    return replace(fresh, next_attempt_at=None)
+
+
+def event(name: str, row: Activation, message: Any, envelope: Mapping[str, Any]) -> Event:
+    """Build the event that the table named for what `message` did to the activation."""
+    match name:
+        case "activation_completed":
+            return ActivationCompleted(**envelope, lines=row.lines)
+        case "activation_failed":
+            return ActivationFailed(
+                **envelope, reason=row.last_error or "unknown", element=row.failed_element, attempts=row.attempts
+            )
+        case "activation_cancel_requested":
+            return ActivationCancelRequested(**envelope, reason=row.reason)
+        case "activation_reverted/rejected" | "activation_reverted/cancelled":
+            return ActivationReverted(**envelope, outcome=name.partition("/")[2], reason=row.reason)
+    raise ValueError(f"{type(message).__name__} does not cause {name!r}")
+
+
+def after_failure(row: Activation, failed: FailedTry, patience: Patience, jitter: float, now: datetime) -> Activation:
+    """What a failed try leaves behind. The state stays; only when and whether to try again changes.
+
+    Provisioning gives up after `patience.attempts` tries, sooner where the element refused. Putting back is
+    tried for ever, and shown to operators after `patience.revert_alarm_after` tries.
+    """
+    attempts = row.attempts + 1
+    gives_up = False
+    stuck_since = row.stuck_since
+    if row.state == "provisioning":
+        gives_up = attempts >= (patience.refused_attempts if failed.refused else patience.attempts)
+    elif attempts >= patience.revert_alarm_after:
+        stuck_since = row.stuck_since or now
+    delay_s = 0.0 if gives_up else retry_delay_s(attempts, patience.first_delay_s, patience.longest_delay_s, jitter)
+    return replace(
+        row, attempts=attempts, gives_up=gives_up, next_attempt_at=now + timedelta(seconds=delay_s),
+        last_error=failed.error, failed_element=failed.element, stuck_since=stuck_since,
+        tried=with_try(row.tried, failed, now),
+    )
+
+
+def with_try(tried: list[dict[str, Any]], failed: FailedTry, now: datetime) -> list[dict[str, Any]]:
+    """The list of failed tries, as operators see it, with one more; only the last are kept."""
+    latest = {"at": now.isoformat(), "step": failed.step, "element": failed.element, "error": failed.error}
+    return [*tried, latest][-TRIED_KEPT:]
+
+
+def retry_delay_s(attempt: int, first_s: float, longest_s: float, jitter: float) -> float:
+    """Seconds until the try after the `attempt`th: doubling, capped, and shortened by up to a half.
+
+    `jitter` is a random number in [0, 1), so that many orders that failed together do not return together.
+    """
+    full: float = min(longest_s, first_s * 2.0 ** min(attempt - 1, 30))
+    return full * (1.0 - jitter / 2.0)

@@ -82,6 +82,23 @@ class VisitAnswer(Value):
     outcome: Literal["accepted", "cancelled"]
 
 
+class Fallout(Value):
+    """An order that needs a person. `what_was_tried`: the last failed tries as `{"at", "step", "element", "error"}`.
+
+    `actions` are the calls that may help (`retry`, `abandon`); a revert that is stuck has none, because it goes on
+    by itself as soon as `element` does what it is asked.
+    """
+
+    order_id: UUID
+    state: Literal["fallout", "reverting_cancelled", "reverting_rejected"]
+    since: AwareDatetime
+    reason: str
+    element: str | None
+    attempts: int
+    what_was_tried: tuple[dict[str, Any], ...]
+    actions: tuple[Literal["retry", "abandon"], ...]
+
+
 class Page(Value):
     """One page of a list; `next_cursor` is opaque and None on the last page."""
 

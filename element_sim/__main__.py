@@ -1,6 +1,7 @@
 """Run the simulator: `python -m element_sim --config config/elements.yaml`.
 
-Environment: `ELEMENT_SIM_HOST` (127.0.0.1), `ELEMENT_SIM_PORT` (8010; 0 picks a free one), `ELEMENT_SIM_STATE` (a folder).
+Environment: `ELEMENT_SIM_HOST` (127.0.0.1), `ELEMENT_SIM_PORT` (8010; 0 picks a free one), `ELEMENT_SIM_STATE` (the
+folder that holds its state).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which elements there are and which keys each of them has. What an element does not have, it refuses in its own words."""
+"""Which elements there are and which keys each has. What an element does not have, it refuses in its own words."""
 
 from __future__ import annotations
 

@@ -1,0 +1,97 @@
+"""activation: brings lines to life on network elements, asks for the visit, and puts everything back.
+
+Entrypoints only; decisions are in `domain.py`, the rounds of work in `provisioning.py` and `visits.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from activation_svc import domain, models, queries, visits
+from activation_svc.dependencies import NetworkProvider, VisitsProvider
+from activation_svc.provisioning import Round
+from chassis.batch import batch_handler
+from chassis.db import Store
+from chassis.loop import loop
+from chassis.rpc_client import RpcClient
+from chassis.rpc_server import rpc
+from chassis.saga import Saga
+from chassis.service import OperatedService
+from chassis.table import Refused
+from contracts.errors import Conflict, NotFound, from_rpc
+from contracts.events import Event, decode
+
+SAGA = Saga(domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event)
+
+
+class ActivationService(OperatedService):
+    """Provisioning, the visit request, and the revert of both."""
+
+    name = "activation"
+    store = Store(models.Base)
+    network = NetworkProvider()
+    visits = VisitsProvider()
+    scheduling = RpcClient("scheduling", errors=from_rpc)
+
+    @batch_handler(decode, *domain.CONSUMES)
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Start, turn round, or close activations; the work itself is the loops'."""
+        with self.store.transaction() as tx:
+            steps = SAGA.handle(tx, events)
+            if any(step.after.state in models.PROVISION_STATES for step in steps):
+                tx.wake("provision")
+
+    @loop("provision", workers=3, idle_s=0.5)
+    def provision(self) -> bool:
+        """Work on the network for some orders that are due."""
+        return Round(self.store, SAGA, self.network).run()
+
+    @loop("visits", workers=3, idle_s=0.5)
+    def request_visits(self) -> bool:
+        """Ask scheduling for the visits of some orders that are due."""
+        return visits.work(self.store, SAGA, self.scheduling, self.visits)
+
+    @rpc
+    def get_activation(self, order_id: str) -> dict[str, Any]:
+        """Return the order's activation. Raises NotFound."""
+        with self.store.read() as conn:
+            activation = queries.get_activation(conn, _order_id(order_id))
+        if activation is None:
+            raise NotFound(f"there is no activation for order {order_id}")
+        return activation
+
+    @rpc
+    def list_fallouts(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of orders that need a person (`contracts.rpc.Fallout`). Raises Invalid."""
+        with self.store.read() as conn:
+            return queries.list_fallouts(conn, limit, cursor)
+
+    @rpc
+    def retry_fallout(self, order_id: str, by: str = "") -> dict[str, Any]:
+        """Provision again, with all its tries, what failed. Raises NotFound, Conflict."""
+        return self._act(domain.Retry(_order_id(order_id), by))
+
+    @rpc
+    def abandon_fallout(self, order_id: str, by: str = "", reason: str = "") -> dict[str, Any]:
+        """Put everything back and let the order end as cancelled. Raises NotFound, Conflict."""
+        return self._act(domain.Abandon(_order_id(order_id), by, reason))
+
+    def _act(self, command: domain.Retry | domain.Abandon) -> dict[str, Any]:
+        with self.store.transaction() as tx:
+            if not SAGA.load(tx, [command.order_id])[command.order_id].state:
+                raise NotFound(f"there is no activation for order {command.order_id}")
+            try:
+                step = SAGA.command(tx, command)
+            except Refused as refused:
+                raise Conflict(refused.why) from refused
+            tx.wake("provision")
+            return {"order_id": str(command.order_id), "state": step.after.state}
+
+
+def _order_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except (ValueError, TypeError, AttributeError):
+        raise NotFound("an order id is a UUID, this is none") from None
