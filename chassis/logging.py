@@ -97,14 +97,14 @@ def json_formatter() -> logging.Formatter:
     )
 
 
-class _Stdout(logging.StreamHandler):
+class _Stdout(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to whatever sys.stdout is at that moment, as logging's last-resort handler does."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]
+    def stream(self) -> TextIO:
         return sys.stdout
 
 

@@ -1,0 +1,233 @@
+"""Logs, traces and metrics: what every line and span promises."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import eventlet
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from chassis import logging as chassis_logging
+from chassis import metrics, tracing
+from chassis.tracing import Tracing
+
+TRACE_A, TRACE_B = "0af7651916cd43dd8448eb211c80319c", "1bf7651916cd43dd8448eb211c80319d"
+PARENT_A, PARENT_B = f"00-{TRACE_A}-b7ad6b7169203331-01", f"00-{TRACE_B}-b7ad6b7169203332-01"
+
+
+@pytest.fixture(autouse=True)
+def root_logger_put_back() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    with tracing.exporting_to(exporter):
+        yield exporter
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_everybodys_records_become_one_json_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    chassis_logging.configure("order")
+    with chassis_logging.bind(order_id="o-1", message_id="m-1", trace_id=None):
+        logging.getLogger("nameko.containers").warning("two\nlines %s", "한글")
+        chassis_logging.get_logger("order").info("placed", items=2)
+    nameko_line, own_line = lines(capsys)
+    assert nameko_line["event"] == "two\nlines 한글"
+    assert (nameko_line["logger"], nameko_line["level"]) == ("nameko.containers", "warning")
+    assert (own_line["event"], own_line["items"]) == ("placed", 2)
+    for line in (nameko_line, own_line):
+        assert (line["service"], line["order_id"], line["message_id"]) == ("order", "o-1", "m-1")
+        assert "trace_id" not in line
+        assert line["timestamp"].endswith("Z")
+
+
+def test_configuring_replaces_plain_console_handlers_and_mutes_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    existing = logging.getLogger("some.library.made.before")
+    logging.getLogger().addHandler(logging.StreamHandler())
+    kept = logging.NullHandler()
+    logging.getLogger().addHandler(kept)
+    chassis_logging.configure("order")
+    chassis_logging.configure("order", "debug")
+    existing.debug("still heard")
+    assert [line["event"] for line in lines(capsys)] == ["still heard"]
+    assert kept in logging.getLogger().handlers
+    assert not existing.disabled
+
+
+def test_exception_stays_on_one_line_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    chassis_logging.configure("order")
+    try:
+        raise ValueError("call 010-1234-5678")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+        chassis_logging.get_logger("x").exception("failed")
+    for line in lines(capsys):
+        assert "ValueError: call [phone]" in line["exception"]
+        assert "test_exception_stays_on_one_line" in line["exception"]
+
+
+def test_nameko_says_nothing_about_errors_that_are_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    chassis_logging.configure("order")
+    nameko = logging.getLogger("nameko.containers")
+    nameko.warning("(expected) error handling worker %s: %s", "w", "not found")
+    nameko.error("error handling worker %s: %s", "w", "defect")
+    assert [line["event"] for line in lines(capsys)] == ["error handling worker w: defect"]
+
+
+@pytest.mark.parametrize(
+    "private",
+    ["010-1234-5678", "01012345678", "010 1234 5678", "011-123-4567", "02-123-4567", "031-1234-5678", "(02)123-4567",
+     "+82 10-1234-5678", "+821012345678", "070-1234-5678", "sky@example.com", "a.b+c@mail.example.co.kr",
+     "하늘@example.com", "하늘@예시.한국"],
+)  # fmt: skip
+def test_phone_numbers_and_addresses_are_masked(private: str) -> None:
+    masked = chassis_logging.mask(f'{{"customer": "{private}", "to":"{private}."}}')
+    assert private not in masked
+    assert not any(len(digits) > 3 for digits in "".join(c if c.isdigit() else " " for c in masked).split())
+
+
+@pytest.mark.parametrize(
+    "public",
+    ["019abc12-0101-7234-8123-010123456789", "2026-11-25T21:13:45.994287Z", "2026-11-25 21:13:45+09:00", TRACE_A,
+     PARENT_A, "rx_power_dbm=-21.5", "127.0.0.1:55432", "0190a1b2-0102-7345-8010-0123456789ab", "1764105225.123456",
+     "order_svc@host", "2026-11-25T09:00:00+0900", "06236"],
+)  # fmt: skip
+def test_ids_times_and_numbers_are_left_alone(public: str) -> None:
+    assert chassis_logging.mask(public) == public
+
+
+def test_credentials_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
+    chassis_logging.configure("order")
+    log = chassis_logging.get_logger("x")
+    log.info("login", password="hunter2", access_token="abc", authorization="Basic xyz")
+    log.info("connecting to amqp://guest:hunter2@broker:5672// with Bearer abc.def-xyz")
+    text = json.dumps(lines(capsys))
+    assert not [word for word in ("hunter2", "abc", "xyz") if word in text]
+    assert "amqp://guest:[secret]@broker:5672//" in text
+
+
+def test_log_context_stays_in_its_green_thread() -> None:
+    seen: dict[str, str | None] = {}
+
+    def work(order_id: str) -> None:
+        with chassis_logging.bind(order_id=order_id):
+            eventlet.sleep(0)
+            seen[order_id] = chassis_logging.bound("order_id")
+
+    for thread in [eventlet.spawn(work, str(number)) for number in range(5)]:
+        thread.wait()
+    assert seen == {str(number): str(number) for number in range(5)}
+    assert chassis_logging.bound("order_id") is None
+
+
+def test_span_continues_its_traceparent_and_names_its_trace_in_the_log(spans: InMemorySpanExporter) -> None:
+    assert tracing.current_traceparent() is None
+    with tracing.span("publish", "producer", PARENT_A, service="order", order_id="o-1", nothing=None):
+        traceparent = tracing.current_traceparent()
+        assert traceparent is not None and traceparent.startswith(f"00-{TRACE_A}-") and traceparent != PARENT_A
+        assert chassis_logging.bound("trace_id") == TRACE_A
+    (span,) = spans.get_finished_spans()
+    assert span.resource.attributes["service.name"] == "order"
+    assert dict(span.attributes or {}) == {"order_id": "o-1"}
+    assert chassis_logging.bound("trace_id") is None
+
+
+@pytest.mark.parametrize("broken", [None, "", "00-zz-zz-01", "x" * 5000, f"00-{'0' * 32}-b7ad6b7169203331-01", 7])
+def test_broken_traceparent_starts_a_new_trace(broken: Any) -> None:
+    with tracing.span("s", traceparent=broken):
+        assert tracing.current_trace_id() not in (None, TRACE_A)
+
+
+def test_event_of_a_batch_carries_on_its_orders_own_trace(spans: InMemorySpanExporter) -> None:
+    with tracing.span("batch", service="order"):
+        batch_trace = tracing.current_trace_id()
+        carried = tracing.carried_on(PARENT_B, "order_placed", service="order")
+        without = tracing.carried_on(None, "order_placed")
+    assert carried is not None and TRACE_B in carried and carried != PARENT_B
+    assert without is not None and str(batch_trace) in without
+    point = spans.get_finished_spans()[0]
+    assert [format(link.context.trace_id, "032x") for link in point.links] == [batch_trace]
+
+
+def a_worker(data: dict[str, Any], **entrypoint: Any) -> Any:
+    class Context(SimpleNamespace):
+        __hash__ = object.__hash__
+
+    return Context(
+        service_name="order", entrypoint=SimpleNamespace(method_name="on_events", **entrypoint), data=data, args=(),
+        kwargs={}, call_id="c",
+    )  # fmt: skip
+
+
+def run(worker: Any, error: Exception | None = None) -> None:
+    provider = Tracing()
+    provider.container = SimpleNamespace(service_name="order", config={})
+    provider.setup()
+    provider.worker_setup(worker)
+    provider.worker_result(worker, None, error and (type(error), error, None))
+
+
+def test_worker_runs_in_a_child_span_and_hands_it_on(spans: InMemorySpanExporter) -> None:
+    worker = a_worker({"traceparent": PARENT_A}, rpc_consumer=object())
+    run(worker)
+    (span,) = spans.get_finished_spans()
+    assert (span.name, span.kind.name) == ("order.on_events", "SERVER")
+    assert span.parent is not None and format(span.parent.trace_id, "032x") == TRACE_A
+    assert span.context is not None and format(span.context.span_id, "016x") in worker.data["traceparent"]
+    assert tracing.current_traceparent() is None
+
+
+def test_worker_of_a_batch_links_to_every_cause(spans: InMemorySpanExporter) -> None:
+    run(a_worker({"traceparents": [PARENT_A, PARENT_B, PARENT_A, "broken", None]}))
+    (span,) = spans.get_finished_spans()
+    assert span.parent is None and span.kind.name == "CONSUMER"
+    assert {format(link.context.trace_id, "032x") for link in span.links} == {TRACE_A, TRACE_B}
+    assert len(span.links) == 2
+
+
+def test_worker_of_one_message_is_its_child(spans: InMemorySpanExporter) -> None:
+    run(a_worker({"traceparents": [PARENT_B]}))
+    (span,) = spans.get_finished_spans()
+    assert span.parent is not None and format(span.parent.trace_id, "032x") == TRACE_B
+
+
+def test_defect_fails_the_span_and_an_answer_does_not(spans: InMemorySpanExporter) -> None:
+    class NotFound(Exception):
+        http_status = 404
+
+    run(a_worker({}), RuntimeError("defect"))
+    run(a_worker({}), NotFound("no such order"))
+    assert [span.status.status_code.name for span in spans.get_finished_spans()] == ["ERROR", "UNSET"]
+
+
+def test_untraced_entrypoint_makes_no_span(spans: InMemorySpanExporter) -> None:
+    run(a_worker({}, traced=False))
+    assert spans.get_finished_spans() == ()
+
+
+def test_metrics_are_exposed_in_prometheus_text() -> None:
+    metrics.BATCH_SIZE.labels("demo", "on_events").observe(7)
+    metrics.set_breaker_state("demo", "scheduling", "open")
+    with metrics.timed(metrics.LOOP_DURATION.labels("demo", "relay")):
+        pass
+    text, content_type = metrics.exposition()
+    assert content_type.startswith("text/plain")
+    assert b'oss_batch_size_sum{handler="on_events",service="demo"} 7.0' in text
+    assert b'oss_breaker_state{service="demo",target="scheduling"} 2.0' in text
+    assert b'oss_loop_duration_seconds_count{loop="relay",service="demo"} 1.0' in text
+    with pytest.raises(KeyError):
+        metrics.set_breaker_state("demo", "scheduling", "ajar")
