@@ -1,0 +1,136 @@
+"""What the gateway's workers share for the life of the process, as Nameko dependencies: intake, identity, limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from eventlet.semaphore import Semaphore
+from nameko.exceptions import ConfigurationError
+from nameko.extensions import DependencyProvider
+from prometheus_client import Gauge
+
+from chassis import clock
+from chassis.health import register_check
+from chassis.settings import lookup, merged
+from chassis.wake import wakes
+from contracts.errors import Overloaded, TooManyRequests
+from gateway_svc.auth import Passwords, Tokens
+from gateway_svc.intake import FORWARD_LOOP, Intake
+from gateway_svc.journal import Journal
+from gateway_svc.ratelimit import SignInLock, TokenBuckets
+
+MAX_WAITING_SIGN_INS = 16
+
+PENDING = Gauge("gateway_journal_pending", "Orders and cancels in the journal that are still to be forwarded")
+FAILED = Gauge("gateway_journal_failed", "Journalled requests that could not be forwarded and need a person")
+
+
+class IntakeProvider(DependencyProvider):
+    """The intake over its journal file. Settings: `JOURNAL_PATH`, `JOURNAL_MAX_PENDING`, `PLACE_WAIT_S`."""
+
+    def setup(self) -> None:
+        config = merged(self.container.config)
+        journal = Journal(str(config["JOURNAL_PATH"]), int(lookup(config, "JOURNAL_MAX_PENDING", 200_000)))
+        waking = wakes(self.container)
+        self.intake = Intake(
+            journal,
+            wake=lambda: waking.wake(FORWARD_LOOP),
+            now=clock.utc_now,
+            wait_s=float(lookup(config, "PLACE_WAIT_S", 3.0)),
+        )
+        PENDING.set_function(lambda: journal.lag()["pending"])
+        FAILED.set_function(lambda: journal.lag()["failed"])
+        register_check(self.container, "journal", info=self.intake.lag)
+
+    def get_dependency(self, worker_ctx: Any) -> Intake:
+        return self.intake
+
+
+class TokensProvider(DependencyProvider):
+    """Signs and reads tokens. Setting: `TOKEN_KEY`, one or more secrets separated by commas, the newest first."""
+
+    def setup(self) -> None:
+        try:
+            self.tokens = Tokens.from_text(str(lookup(merged(self.container.config), "TOKEN_KEY", "")))
+        except ValueError as exc:
+            raise ConfigurationError(str(exc)) from exc
+
+    def get_dependency(self, worker_ctx: Any) -> Tokens:
+        return self.tokens
+
+
+class Limits:
+    """How often one address may order and fail to sign in, and how many streams may be open."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._orders = TokenBuckets(
+            float(lookup(config, "ORDER_RATE_PER_S", 50.0)), int(lookup(config, "ORDER_RATE_BURST", 500))
+        )
+        window_s = float(lookup(config, "SIGN_IN_WINDOW_S", 300.0))
+        failures = int(lookup(config, "SIGN_IN_FAILURES", 5))
+        self._user = SignInLock(failures, window_s)
+        self._address = SignInLock(failures * 10, window_s)
+        self._hashing = Semaphore(2)
+        self.max_streams = int(lookup(config, "SSE_MAX_STREAMS", 300))
+
+    def order(self, address: str) -> None:
+        """Raise TooManyRequests where this address orders too often."""
+        self._orders.take(address, time.monotonic())
+
+    @contextmanager
+    def sign_in(self, address: str, username: str) -> Iterator[Callable[[bool], None]]:
+        """One attempt to sign in; the block calls the value with whether it succeeded.
+
+        Few passwords are checked at a time, and the lock is looked at again before each, so that many attempts at
+        once count like many in a row. Raises TooManyRequests.
+        """
+        user = f"{address} {username}"
+        if self._hashing.balance <= -MAX_WAITING_SIGN_INS:
+            raise TooManyRequests("too many sign-ins at once; come back later", retry_after_s=1.0)
+        with self._hashing:
+            now_s = time.monotonic()
+            self._user.check(user, now_s)
+            self._address.check(address, now_s)
+
+            def judged(succeeded: bool) -> None:
+                if succeeded:
+                    self._user.succeeded(user)
+                else:
+                    self._user.failed(user, now_s)
+                    self._address.failed(address, now_s)
+
+            yield judged
+
+    def stream(self, open_streams: int) -> None:
+        """Raise Overloaded where too many streams are open."""
+        if open_streams >= self.max_streams:
+            raise Overloaded("too many streams are open", retry_after_s=10.0)
+
+
+class LimitsProvider(DependencyProvider):
+    """Settings: `ORDER_RATE_PER_S`, `ORDER_RATE_BURST`, `SIGN_IN_FAILURES`, `SIGN_IN_WINDOW_S`, `SSE_MAX_STREAMS`."""
+
+    def setup(self) -> None:
+        self.limits = Limits(merged(self.container.config))
+
+    def get_dependency(self, worker_ctx: Any) -> Limits:
+        return self.limits
+
+
+class PasswordsProvider(DependencyProvider):
+    """Checks passwords."""
+
+    def setup(self) -> None:
+        self.passwords = Passwords()
+
+    def get_dependency(self, worker_ctx: Any) -> Passwords:
+        return self.passwords
+
+
+def seconds_until(moment: datetime) -> float:
+    """Seconds from now until `moment`; negative where it is over."""
+    return (moment.astimezone(UTC) - clock.utc_now()).total_seconds()

@@ -1,0 +1,261 @@
+"""Taking orders and passing them on: append to the journal, wait a moment for order_svc, answer.
+
+There is one way to order_svc, the forwarder, which drains the journal in order and in batches. A request only
+waits for it, so an order is sent by one party only, and many waiting requests travel in one call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from eventlet import Timeout
+from eventlet.event import Event
+
+from chassis.rpc_client import CallFailed, RemoteFault
+from contracts.errors import DomainError
+from gateway_svc.journal import Entry, Journal, Mark
+
+BATCH = 100
+MAX_ATTEMPTS = 10
+FORWARD_LOOP = "forward"
+
+FAILURES = (CallFailed, RemoteFault, DomainError)
+
+_log = structlog.get_logger(__name__)
+
+
+class OrderService(Protocol):
+    """The way to order_svc: `chassis.rpc_client`, or a stand-in."""
+
+    def call(self, method: str, **arguments: Any) -> Any: ...
+
+
+class Intake:
+    """The journal, those who wait for an answer, and whether the way to order_svc is clear.
+
+    `wake` is called when there is something to forward; a request waits `wait_s` for order_svc's answer.
+    """
+
+    def __init__(
+        self, journal: Journal, wake: Callable[[], None], now: Callable[[], datetime], wait_s: float = 2.0
+    ) -> None:
+        self.journal, self.wait_s = journal, wait_s
+        self._wake, self._now = wake, now
+        self._waiting: dict[int, list[Event]] = defaultdict(list)
+        self._blocked_until: datetime | None = None
+        self._purged_at: datetime | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether order_svc could not be reached a moment ago: then nobody waits for it."""
+        return self._blocked_until is not None
+
+    def lag(self) -> dict[str, Any]:
+        """The journal's lag, and whether the way to order_svc is `blocked`."""
+        return self.journal.lag() | {"blocked": self.is_blocked}
+
+    def take(self, entry: Entry) -> Entry:
+        """Write `entry` down, wait until it is forwarded or `wait_s` has passed, and return how it stands.
+
+        Returns the earlier entry where its idempotency key was used before. Raises Overloaded or Unavailable where
+        it could not be written down.
+        """
+        stored = self.journal.append(entry)
+        current = self.journal.by_entry_id(stored.entry_id)
+        assert current is not None
+        if current.state != "pending":
+            return current
+        repeated = current.entry_id != entry.entry_id
+        if self.is_blocked or (repeated and current.seq not in self._waiting):
+            return current
+        self._await(current.seq)
+        return self.journal.by_entry_id(current.entry_id) or current
+
+    def note(self, entry: Entry) -> None:
+        """Write `entry` down for the forwarder; nobody waits for what becomes of it."""
+        self.journal.append(entry)
+        if not self.is_blocked:
+            self._wake()
+
+    def forward(self, order: OrderService) -> bool:
+        """Send the oldest entries to order_svc. Return True where more may be waiting.
+
+        The same entry may be sent again after a crash or a lost answer; order_svc knows orders by their id.
+        """
+        now = self._now()
+        if self._blocked_until is not None and now < self._blocked_until:
+            return False
+        entries = self.journal.pending(BATCH)
+        if not entries:
+            self._blocked_until = None
+            return False
+        try:
+            for run in _runs(entries):
+                self._settle(self._send(order, run))
+        except FAILURES as exc:
+            retry_after_s = float(getattr(exc, "retry_after_s", None) or 1.0)
+            self._blocked_until = now + timedelta(seconds=min(retry_after_s, 5.0) * random.uniform(0.5, 1.0))
+            self._release(list(self._waiting))
+            _log.warning("orders wait in the journal", pending=len(entries), why=str(exc))
+            return False
+        self._blocked_until = None
+        return self.journal.has_backlog
+
+    def purge(self, keep: timedelta) -> None:
+        """Forget settled entries older than `keep`; at most once an hour."""
+        now = self._now()
+        if self._purged_at is None or now - self._purged_at > timedelta(hours=1):
+            self._purged_at = now
+            self.journal.purge(now - keep)
+
+    def _await(self, seq: int) -> None:
+        event = Event()
+        self._waiting[seq].append(event)
+        self._wake()
+        with Timeout(self.wait_s, False):
+            event.wait()
+            return
+        waiting = self._waiting.get(seq)
+        if waiting is None:
+            event.wait()  # The forwarder has the answer and is writing it down.
+            return
+        waiting.remove(event)
+        if not waiting:
+            del self._waiting[seq]
+
+    def _settle(self, marks: list[Mark]) -> None:
+        """Write down what became of entries, and tell those who wait."""
+        claimed: dict[int, list[Event]] = {}
+        told: list[Mark] = []
+        for mark in marks:
+            waiting = self._waiting.pop(mark.seq, None) if mark.state != "pending" else None
+            if waiting:
+                claimed[mark.seq] = waiting
+            told.append(_as_told(mark, bool(waiting)))
+        try:
+            self.journal.mark(told)
+        finally:
+            for events in claimed.values():
+                for event in events:
+                    event.send(None)
+
+    def _release(self, seqs: list[int]) -> None:
+        for seq in seqs:
+            for event in self._waiting.pop(seq, []):
+                event.send(None)
+
+    def _send(self, order: OrderService, run: Sequence[Entry]) -> list[Mark]:
+        if run[0].kind == "cancel":
+            return [_cancel(order, run[0])]
+        try:
+            results = order.call("place_orders", orders=[place_order(entry) for entry in run])
+            return [_placed(entry, result) for entry, result in zip(run, results, strict=True)]
+        except FAILURES as exc:
+            # Without an answer the next attempt repeats it. A service that answers with an error may have met one
+            # order it cannot take: that one must not stop the others.
+            if not _is_answer(exc):
+                raise
+            if len(run) == 1:
+                return [_refused(run[0], exc)]
+        return self._one_by_one(order, run)
+
+    def _one_by_one(self, order: OrderService, run: Sequence[Entry]) -> list[Mark]:
+        marks: list[Mark] = []
+        failed: list[tuple[Entry, Exception]] = []
+        for entry in run:
+            try:
+                marks += self._send(order, [entry])
+            except FAILURES as exc:
+                if not _is_answer(exc):
+                    self._settle(marks)
+                    raise
+                failed.append((entry, exc))
+        if not marks:
+            raise failed[0][1]
+        return marks + [_attempted(entry, exc) for entry, exc in failed]
+
+
+def place_order(entry: Entry) -> dict[str, Any]:
+    """The entry as `contracts.rpc.PlaceOrder`, in JSON types."""
+    return {
+        **entry.body,
+        "order_id": str(entry.order_id),
+        "accepted_at": entry.accepted_at.isoformat(),
+        "idempotency_key": _forwarded_key(entry),
+    }
+
+
+def _forwarded_key(entry: Entry) -> str | None:
+    """The key together with the body it came with: another body must never be taken for the first order."""
+    if entry.idempotency_key is None:
+        return None
+    return hashlib.sha256(f"{entry.idempotency_key}\n{entry.fingerprint}".encode()).hexdigest()
+
+
+def _runs(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Consecutive orders together; each cancel alone, after what came before it."""
+    run: list[Entry] = []
+    for entry in entries:
+        if entry.kind == "cancel":
+            if run:
+                yield run
+            yield [entry]
+            run = []
+        else:
+            run.append(entry)
+    if run:
+        yield run
+
+
+def _placed(entry: Entry, result: dict[str, Any]) -> Mark:
+    if result["status"] == "placed":
+        stands_as = UUID(result["order_id"])
+        return Mark(entry.seq, "forwarded", 201, stands_as=None if stands_as == entry.order_id else stands_as)
+    _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=result["error"])
+    return Mark(entry.seq, "failed", 422, error=result["error"])
+
+
+def _refused(entry: Entry, exc: Exception) -> Mark:
+    """order_svc raised for this one order. A defect there is raised on, for the caller to try again."""
+    if not isinstance(exc, DomainError):
+        raise exc
+    _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=exc.as_dict())
+    return Mark(entry.seq, "failed", 422, error=exc.as_dict())
+
+
+def _cancel(order: OrderService, entry: Entry) -> Mark:
+    try:
+        order.call("cancel_order", order_id=str(entry.order_id), **entry.body)
+    except DomainError as exc:
+        if exc.http_status >= 500:
+            raise
+        _log.warning("a journalled cancel came too late", order_id=str(entry.order_id), why=exc.detail)
+        return Mark(entry.seq, "failed", error=exc.as_dict())
+    return Mark(entry.seq, "forwarded")
+
+
+def _attempted(entry: Entry, exc: Exception) -> Mark:
+    """One more failed attempt of an order whose neighbours went through."""
+    attempts = entry.attempts + 1
+    error = {"error": type(exc).__name__, "detail": str(exc)[:2000], "fields": []}
+    _log.error("order_svc cannot take this order", order_id=str(entry.order_id), attempts=attempts, error=error)
+    return Mark(entry.seq, "failed" if attempts >= MAX_ATTEMPTS else "pending", error=error, attempts=attempts)
+
+
+def _as_told(mark: Mark, told: bool) -> Mark:
+    """What a waiting client hears now needs no operator; what nobody hears does."""
+    if mark.state == "failed" and mark.answer is not None and told:
+        return Mark(mark.seq, "refused", mark.answer, mark.error, mark.attempts, mark.stands_as)
+    return Mark(mark.seq, mark.state, mark.answer if told else None, mark.error, mark.attempts, mark.stands_as)
+
+
+def _is_answer(exc: Exception) -> bool:
+    """Whether the service was reached and answered with an error of its own."""
+    return isinstance(exc, RemoteFault) or (isinstance(exc, DomainError) and exc.http_status < 500)

@@ -1,0 +1,380 @@
+"""What clients send and get: request bodies, query parameters and answers, as the OpenAPI document shows them.
+
+Orders and results are the types of `contracts`; here is only what belongs to HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from contracts.catalogue import Product
+from contracts.events import JobResults
+from contracts.orders import Customer, Note, Value, text
+from contracts.rejection import RejectionCode
+from contracts.rpc import CallOutcome, Job, OrderPage, OrderStatus
+from gateway_svc.auth import Role
+
+MAX_LIMIT = 200
+DEFAULT_LIMIT = 50
+
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def _rfc3339(value: Any) -> Any:
+    if isinstance(value, str) and _RFC3339.fullmatch(value) is None:
+        raise ValueError("must be a time as in RFC 3339, such as 2026-11-25T09:00:00Z")
+    return value
+
+
+def _in_range(value: datetime) -> datetime:
+    if not _EARLIEST <= value < _LATEST:
+        raise ValueError("must lie in the years 2000 to 2099")
+    return value.astimezone(UTC)
+
+
+def _plain_date(value: Any) -> Any:
+    if not isinstance(value, str) or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value, re.ASCII) is None:
+        raise ValueError("must be a date such as 2026-11-25")
+    return value
+
+
+def _date_in_range(value: date) -> date:
+    if not 2000 <= value.year < 2100:
+        raise ValueError("must lie in the years 2000 to 2099")
+    return value
+
+
+def _moment(value: str) -> str:
+    """A time or a date, in range, as text: scheduling knows the local time zone."""
+    model: TypeAdapter[Any] = _DAY if len(value) <= len("2026-11-25") else _INSTANT
+    try:
+        model.validate_python(value)
+    except ValidationError as exc:
+        raise ValueError("must be a time as in RFC 3339, or a date such as 2026-11-25") from exc
+    return value
+
+
+def _phone(value: str) -> str:
+    """The number as orders store it."""
+    try:
+        return Customer(name="-", phone=value).phone
+    except ValidationError as exc:
+        raise ValueError("must be a Korean phone number such as 010-1234-5678") from exc
+
+
+def _whole_number(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value, re.ASCII) is None:
+        raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_range)]
+Day = Annotated[date, BeforeValidator(_plain_date), AfterValidator(_date_in_range)]
+Moment = Annotated[str, AfterValidator(_moment), Field(description="RFC 3339 time or date", max_length=40)]
+Cursor = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9_=.:-]+$")]
+_DAY: TypeAdapter[Any] = TypeAdapter(Day)
+_INSTANT: TypeAdapter[Any] = TypeAdapter(Instant)
+Limit = Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=MAX_LIMIT)]
+
+VisitState = Literal["requested", "flagged", "scheduled", "cancelling", "cancelled", "completed", "rejected"]
+
+
+class SignIn(Value):
+    """A staff user signs in."""
+
+    username: text(max_length=64)  # type: ignore[valid-type]
+    password: str = Field(min_length=1, max_length=200)
+
+
+class Cancel(Value):
+    """Why the subscriber wants out."""
+
+    reason: Note = ""
+
+
+class RecordCall(Value):
+    """What came of a call. `call_back_at` is when the customer wants to be called again."""
+
+    outcome: CallOutcome
+    note: Note = ""
+    call_back_at: Instant | None = None
+
+
+class Appointment(Value):
+    """The wanted window. Without a technician, the best one comes."""
+
+    window_start: Instant
+    window_end: Instant
+    technician_id: text(max_length=64) | None = None  # type: ignore[valid-type]
+
+    @field_validator("window_end")
+    @classmethod
+    def _after_start(cls, value: datetime, info: ValidationInfo) -> datetime:
+        start = info.data.get("window_start")
+        if start is not None and value <= start:
+            raise ValueError("must be after window_start")
+        return value
+
+
+class Results(JobResults):
+    """What was measured; a misspelt field is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CompleteJob(Value):
+    """The installation is done."""
+
+    results: Results
+    note: Note = ""
+
+
+class RejectJob(Value):
+    """The installation cannot be done (반송)."""
+
+    reason_code: RejectionCode
+    note: Note = ""
+
+
+class Abandon(Value):
+    """Why an order in fallout is given up."""
+
+    reason: Note = ""
+
+
+class ListQuery(BaseModel):
+    """One page of a list."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+class OrdersQuery(ListQuery):
+    status: OrderStatus | None = None
+    phone: Annotated[str, Field(max_length=20), AfterValidator(_phone)] | None = None
+
+
+class VisitsQuery(ListQuery):
+    """Without `state`: the call queue."""
+
+    state: VisitState | None = None
+
+
+class JobsQuery(ListQuery):
+    """`date` is a local day (Asia/Seoul); today where left out."""
+
+    date: Day | None = None
+
+
+class WindowsQuery(BaseModel):
+    """Windows that start at `from` (now) or later and before `to`: RFC 3339 times, or local dates (Asia/Seoul)."""
+
+    from_: Moment | None = Field(None, alias="from")
+    to: Moment | None = None
+
+
+class ServiceQuery(BaseModel):
+    """Which service's parked message is meant; without it, every service that has parked this message."""
+
+    service: Literal["order", "activation", "scheduling", "fieldwork", "mypage", "gateway"] | None = None
+
+
+class Session(BaseModel):
+    """A signed token and what it allows."""
+
+    token: str
+    role: Role
+    expires_at: AwareDatetime
+
+
+class Links(BaseModel):
+    """Where this order can be followed and cancelled."""
+
+    self: str
+    stream: str
+    cancel: str
+
+
+class OrderAnswer(BaseModel):
+    """`placed` (201): order_svc has it. `accepted` (202): it is written down here and will be placed."""
+
+    order_id: UUID
+    status: Literal["placed", "accepted"]
+    token: str
+    links: Links
+
+
+class CancelAnswer(BaseModel):
+    order_id: UUID
+    status: OrderStatus
+
+
+class OrderList(BaseModel):
+    """Newest first; timelines are left out."""
+
+    items: list[OrderPage]
+    next_cursor: str | None
+
+
+class JobList(BaseModel):
+    items: list[Job]
+    next_cursor: str | None
+
+
+class ProductList(BaseModel):
+    items: list[Product]
+    next_cursor: None = None
+
+
+class RejectionReason(BaseModel):
+    code: RejectionCode
+    ko: str
+    en: str
+
+
+class RejectionReasonList(BaseModel):
+    items: list[RejectionReason]
+    next_cursor: None = None
+
+
+class Thing(BaseModel):
+    """An object whose further fields its service's canvas describes."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Visit(Thing):
+    """A visit: `why` says why to call now (None outside the call queue), `due` whether it is time."""
+
+    order_id: UUID
+    state: VisitState
+
+
+class VisitList(BaseModel):
+    """In the order to call."""
+
+    items: list[Visit]
+    next_cursor: str | None
+
+
+class Window(Thing):
+    """A free visit window and the technicians who could come, best first."""
+
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+    technicians: list[Any]
+
+
+class WindowList(BaseModel):
+    items: list[Window]
+    next_cursor: str | None
+
+
+class Technician(Thing):
+    id: str
+    name: str
+    skills: list[str]
+    areas: list[str]
+    load: int
+
+
+class TechnicianList(BaseModel):
+    items: list[Technician]
+    next_cursor: str | None
+
+
+class Fallout(Thing):
+    """An order that needs a person: why, and what was tried."""
+
+    order_id: UUID
+
+
+class FalloutList(BaseModel):
+    items: list[Fallout]
+    next_cursor: str | None
+
+
+class ParkedMessage(Thing):
+    """A message whose handler gave up. `service` says whose handler."""
+
+    message_id: str
+    service: str
+    error: str
+
+
+class ParkedList(BaseModel):
+    """`unreachable` names the services that could not be asked."""
+
+    items: list[ParkedMessage]
+    next_cursor: str | None
+    unreachable: list[str]
+
+
+class ParkedDone(BaseModel):
+    """Where the message was replayed or dropped."""
+
+    message_id: str
+    services: list[str]
+
+
+class JournalLag(BaseModel):
+    """Orders and cancels that wait here for order_svc, and those that need a person."""
+
+    pending: int
+    failed: int
+    oldest_pending_at: AwareDatetime | None
+    blocked: bool
+
+
+class OldestOpen(BaseModel):
+    """The oldest open order of one status. Not `exact` where there are so many that an older one may exist."""
+
+    status: OrderStatus
+    order_id: UUID
+    since: AwareDatetime
+    exact: bool
+
+
+class Overview(BaseModel):
+    """The state of everything. A service that does not answer is `{"status": "unreachable"}`."""
+
+    services: dict[str, dict[str, Any]]
+    breakers: dict[str, str]
+    journal: JournalLag
+    oldest_open: list[OldestOpen]
+
+
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `errors` where fields are at fault."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[FieldError] | None = None
+

@@ -1,0 +1,57 @@
+"""Staff users and the audit log in PostgreSQL: the only things the gateway keeps there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from gateway_svc.auth import Role
+from gateway_svc.models import audit_log, staff_users
+
+
+@dataclass(frozen=True, slots=True)
+class StaffUser:
+    """One member of staff. `technician_id` is set for technicians only."""
+
+    username: str
+    role: Role
+    technician_id: str | None
+    password_hash: str
+
+
+def find(conn: sa.Connection, username: str) -> StaffUser | None:
+    """The user of that name, or None."""
+    columns = [staff_users.c[name] for name in ("username", "role", "technician_id", "password_hash")]
+    row = conn.execute(sa.select(*columns).where(staff_users.c.username == username)).one_or_none()
+    return None if row is None else StaffUser(row.username, cast(Role, row.role), row.technician_id, row.password_hash)
+
+
+def add(conn: sa.Connection, users: list[StaffUser], at: datetime) -> int:
+    """Add the users that are not there yet; return how many were added."""
+    if not users:
+        return 0
+    rows = [
+        {
+            "username": user.username, "role": user.role, "technician_id": user.technician_id,
+            "password_hash": user.password_hash, "created_at": at,
+        }
+        for user in users
+    ]
+    statement = insert(staff_users).on_conflict_do_nothing().returning(staff_users.c.username)
+    return len(conn.execute(statement, rows).all())
+
+
+def audit(
+    conn: sa.Connection, *, key: UUID, at: datetime, username: str, role: str, action: str,
+    order_id: UUID | None, status: int,
+) -> None:
+    """Write down who did what to which order, and with what answer."""
+    conn.execute(audit_log.insert(), {
+        "id": key, "at": at, "username": username, "role": role, "action": action,
+        "order_id": order_id, "status": status,
+    })
