@@ -16,8 +16,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from activation_svc import domain, leases, ports
-from activation_svc.domain import Activation, FailedTry, Patience
+from activation_svc import commands, domain, leases, ports
+from activation_svc.commands import FailedTry
+from activation_svc.domain import Activation, Patience
 from activation_svc.element_link import ElementError, ElementRefused
 from activation_svc.elements import NetworkElements
 from activation_svc.models import PROVISION_STATES, table
@@ -180,11 +181,11 @@ class Round:
             return None
         if work.puts_back and row.state == "provisioning":
             # The tries are used up either way. A snapshot that could not be restored is kept for the revert.
-            return domain.ProvisionFailed(work.order_id, None if done else self._failed[work.order_id])
+            return commands.ProvisionFailed(work.order_id, None if done else self._failed[work.order_id])
         if work.puts_back:
-            return domain.Reverted(work.order_id) if done else None
+            return commands.Reverted(work.order_id) if done else None
         lines = tuple(line.as_line() for line in lines_of(work.items, work.ports)) if done else ()
-        return domain.Provisioned(work.order_id, lines) if done else None
+        return commands.Provisioned(work.order_id, lines) if done else None
 
     def _after_failure(self, row: Activation, tx: Tx) -> Activation:
         failed = self._failed[row.order_id]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from activation_svc import domain, models, queries, visits
+from activation_svc import commands, domain, models, queries, visits
 from activation_svc.dependencies import NetworkProvider, VisitsProvider
 from activation_svc.provisioning import Round
 from chassis.batch import batch_handler
@@ -71,14 +71,14 @@ class ActivationService(OperatedService):
     @rpc
     def retry_fallout(self, order_id: str, by: str = "") -> dict[str, Any]:
         """Provision again, with all its tries, what failed. Raises NotFound, Conflict."""
-        return self._act(domain.Retry(_order_id(order_id), by))
+        return self._act(commands.Retry(_order_id(order_id), by))
 
     @rpc
     def abandon_fallout(self, order_id: str, by: str = "", reason: str = "") -> dict[str, Any]:
         """Put everything back and let the order end as cancelled. Raises NotFound, Conflict."""
-        return self._act(domain.Abandon(_order_id(order_id), by, reason))
+        return self._act(commands.Abandon(_order_id(order_id), by, reason))
 
-    def _act(self, command: domain.Retry | domain.Abandon) -> dict[str, Any]:
+    def _act(self, command: commands.Retry | commands.Abandon) -> dict[str, Any]:
         with self.store.transaction() as tx:
             if not SAGA.load(tx, [command.order_id])[command.order_id].state:
                 raise NotFound(f"there is no activation for order {command.order_id}")

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from activation_svc import leases
-from activation_svc.domain import Activation, VisitAccepted, retry_delay_s
+from activation_svc.commands import VisitAccepted
+from activation_svc.domain import Activation, retry_delay_s
 from chassis.db import StoreSession, Tx
 from chassis.rpc_client import CallFailed, RemoteFault
 from chassis.saga import Saga
@@ -152,15 +153,15 @@ def _record(
     with store.transaction() as tx:
         rows = saga.load(tx, order_ids)
         ours = leases.hold(tx.conn, visits.owner, order_ids, tx.now)
-        commands: list[VisitAccepted] = []
+        accepted: list[VisitAccepted] = []
         later: list[Activation] = []
         for order_id in ours:
             row, answer = rows[order_id], answers.get(order_id)
             if answer == "accepted":
-                commands.append(VisitAccepted(order_id))
+                accepted.append(VisitAccepted(order_id))
             elif answer is not None and row.state == "provisioned":
                 later.append(_later(row, answer, visits, tx))
-        saga.commands(tx, commands)
+        saga.commands(tx, accepted)
         saga.store(tx, later)
         leases.release(tx.conn, visits.owner, ours)
 
