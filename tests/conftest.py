@@ -42,15 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def state_folder() -> Iterator[Path]:
-    """An empty folder for everything the test session's processes write; logs are kept where a test failed."""
+def state_folder() -> Path:
+    """An empty folder for everything the test session's processes write; logs and the last elements' state stay."""
     base = Path(os.environ.get("OSS_TEST_STATE_DIR") or ROOT / ".local" / "test")
     folder = base / str(os.getpid())
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    yield folder
-    for part in ("pg", "rabbit"):
-        shutil.rmtree(folder / part, ignore_errors=True)
+    folder.chmod(0o755)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +60,7 @@ def nodes(state_folder: Path) -> Iterator[Nodes]:
         running.start()
         yield running
     finally:
-        running.stop()
+        running.remove()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ AMQP_URI and `<SERVICE>_DB_URI` in the environment replace them: what is named t
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import requests
@@ -43,6 +44,14 @@ class Nodes:
         for node in (self.rabbit, self.postgres):
             if node is not None:
                 node.stop()
+
+    def remove(self) -> None:
+        """Stop what was started here and remove its data; logs stay."""
+        self.stop()
+        if self.rabbit is not None:
+            shutil.rmtree(self.rabbit.folder, ignore_errors=True)
+        if self.postgres is not None:
+            self.postgres.remove()
 
     def environment(self) -> dict[str, str]:
         """The URIs of the nodes, as the services read them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import pwd
@@ -27,24 +28,39 @@ def _binaries() -> Path:
     return max(installs, key=lambda path: path.parts[-3]).parent
 
 
-_BIN = _binaries()
-_CAPABILITY = "+dac_override"  # pass through folders that only root may enter
-
-
 def _other_user() -> int | None:
     """PostgreSQL refuses to run as root: then it runs as `nobody`."""
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
 
 
-def _prefix(user: int | None, paths: list[Path]) -> list[str]:
-    """The command that steps down to `user`, keeping the right to pass where a folder above `paths` is closed."""
-    closed = [p for path in paths for p in path.parents if not p.stat().st_mode & 0o001]
-    if user is None or not closed:
-        return []
-    return [
-        "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--pdeathsig=QUIT",
-        f"--inh-caps={_CAPABILITY}", f"--ambient-caps={_CAPABILITY}",
-    ]  # fmt: skip
+def _open_to_all(path: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in path.parents)
+
+
+def _place(folder: Path, binaries: Path, user: int | None) -> Path | None:
+    """Where another user cannot pass to `folder` (a clone in root's home), a folder of ours that it can pass to."""
+    if user is None or (_open_to_all(binaries / "postgres") and _open_to_all(folder / "data")):
+        return None
+    place = Path("/var/tmp") / f"oss-postgres-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    place.mkdir(mode=0o755, exist_ok=True)
+    if place.is_symlink() or place.stat().st_uid != os.geteuid():
+        raise RuntimeError(f"{place} belongs to somebody else: remove it")
+    return place
+
+
+def _copied(binaries: Path, place: Path) -> Path:
+    """Copy the wheel's PostgreSQL with its libraries, which it finds beside its package, into `place`."""
+    install = binaries.parent
+    package, wheel = install.parent, place / "wheel"
+    if not wheel.exists():
+        draft = place / "wheel.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(install, draft / package.name / install.name, symlinks=True)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, draft / libraries.name, symlinks=True)
+        draft.rename(wheel)
+    return wheel / package.name / install.name / binaries.name
 
 
 class Postgres:
@@ -54,10 +70,14 @@ class Postgres:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
-        self._data = folder / "data"
         self._password = password
         self._user = _other_user()
-        self._step_down = _prefix(self._user, [_BIN / "postgres", self._data])
+        self._bin = _binaries()
+        self._place = _place(folder, self._bin, self._user)
+        if self._place is not None:
+            self._bin = _copied(self._bin, self._place)
+        self._home = self._place or folder
+        self._data = self._home / "data"
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -70,11 +90,11 @@ class Postgres:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.process = Child(
             "postgres",
-            [*self._step_down, str(_BIN / "postgres"), "-D", str(self._data), *options],
+            [str(self._bin / "postgres"), "-D", str(self._data), *options],
             env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"},
             log=folder.parent / "logs" / "postgres.log",
-            cwd=folder,
-            user=None if self._step_down else self._user,
+            cwd=self._home,
+            user=self._user,
             stop_signal=signal.SIGINT,
             death_signal=signal.SIGQUIT,
         )
@@ -97,21 +117,26 @@ class Postgres:
         """Fast shutdown: open transactions are rolled back, the data is left consistent."""
         self.process.stop()
 
+    def remove(self) -> None:
+        """Stop it and remove its data."""
+        self.stop()
+        shutil.rmtree(self._place or self.folder, ignore_errors=True)
+
     def _init(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
-        draft = self.folder / "data.new"
+        draft = self._home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        secret = self.folder / "password"
+        secret = self._home / "password"
         write_private(secret, self._password + "\n")
         if self._user is not None:
             os.chown(draft, self._user, self._user)
             os.chown(secret, self._user, self._user)
-        user = None if self._step_down else self._user
+        user = self._user
         done = subprocess.run(
-            [*self._step_down, str(_BIN / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=scram-sha-256",
+            [str(self._bin / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=scram-sha-256",
              "--no-locale", "--encoding=UTF8", f"--pwfile={secret}"],
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, cwd=self.folder, user=user, group=user,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, cwd=self._home, user=user, group=user,
             extra_groups=[] if user is not None else None, capture_output=True, text=True,
         )  # fmt: skip
         secret.unlink()
