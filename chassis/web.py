@@ -7,7 +7,6 @@ raises becomes a problem document; what it did not mean to raise becomes a 500 t
 from __future__ import annotations
 
 import http as http_codes
-import io
 import json
 import math
 from datetime import date, datetime
@@ -26,12 +25,13 @@ from werkzeug.wrappers import Request, Response
 from chassis import metrics
 from chassis.logging import bind, bound, get_logger
 from chassis.settings import setting
+from chassis.web_body import BodyRefused, has_body, take_body
 from chassis.web_server import Stream, WebServer, problem_document, sane_request_id
 
 __all__ = ["Answerable", "App", "HttpEntrypoint", "WebServer", "http", "json_response", "problem", "problem_for"]
 
 MAX_BODY = 64 * 1024
-BODY_TIMEOUT_S = 30
+WORKER_CHECK_S = 1.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _log = get_logger(__name__)
 
@@ -138,8 +138,11 @@ class HttpEntrypoint(HttpRequestHandler):
             handle_result=partial(self.handle_result, done),
         )  # fmt: skip
         thread = self.container._worker_threads.get(worker)
-        if thread is not None:
-            thread.link(lambda _thread: done.ready() or done.send_exception(WorkerDied(self.method_name)))
+        while not done.ready():
+            with eventlet.Timeout(WORKER_CHECK_S, False):
+                done.wait()
+            if not done.ready() and (thread is None or thread.dead):
+                raise WorkerDied(self.method_name)
         return done.wait()
 
     def response_from_result(self, result: Any) -> Response:
@@ -183,6 +186,8 @@ class App:
                 response = self._respond(environ)
             except Exception as error:
                 response = unexpected(error)
+            if has_body(environ) and not environ.get("chassis.body_taken"):
+                environ["chassis.connection"].close_after(linger=True)  # what follows is a body, not a request
             response.headers["X-Request-ID"] = request_id
             self._account(environ, response, perf_counter() - started)
             return self._finish(environ, response, start_response)
@@ -205,9 +210,10 @@ class App:
         except HTTPException:
             return problem(404, "Not found", "There is nothing at this path")
         environ["chassis.route"] = getattr(handler, "url", path)
-        refused = _buffer_body(environ, getattr(handler, "max_body", MAX_BODY))
-        if refused is not None:
-            return refused
+        try:
+            take_body(environ, getattr(handler, "max_body", MAX_BODY))
+        except BodyRefused as refused:
+            return problem(refused.status, refused.title, refused.detail)
         request = Request(environ, shallow=True)
         request.path_values = values
         response: Response = handler.handle_request(request)
@@ -244,45 +250,3 @@ class App:
 
 def _allow(methods: list[str]) -> str:
     return ", ".join(sorted({*methods, "OPTIONS"}))
-
-
-def _buffer_body(environ: dict[str, Any], limit: int) -> Response | None:
-    """Read the whole body into memory and put it back as a file; return a problem where that cannot be done."""
-    declared = environ.get("CONTENT_LENGTH")
-    connection = environ.get("chassis.connection")
-    body, refused = b"", None
-    if declared and int(declared) > limit:
-        refused = _too_large(limit)
-    elif declared or environ.get("HTTP_TRANSFER_ENCODING"):
-        body, refused = _read_body(environ["wsgi.input"], int(declared) if declared else None, limit)
-    if refused is not None:
-        if connection is not None:
-            connection.close_after(linger=True)
-        return refused
-    environ["wsgi.input"] = io.BytesIO(body)
-    environ["CONTENT_LENGTH"] = str(len(body))
-    environ.pop("HTTP_TRANSFER_ENCODING", None)
-    return None
-
-
-def _read_body(stream: Any, declared: int | None, limit: int) -> tuple[bytes, Response | None]:
-    timer = eventlet.Timeout(BODY_TIMEOUT_S)
-    try:
-        body = stream.read(limit + 1 if declared is None else declared)
-    except (eventlet.Timeout, TimeoutError) as raised:
-        if isinstance(raised, eventlet.Timeout) and raised is not timer:
-            raise
-        return b"", problem(408, "Request timeout", f"The body did not arrive within {BODY_TIMEOUT_S} seconds")
-    except (OSError, ValueError):
-        return b"", problem(400, "Bad request", "The body's chunked coding is broken or the body is incomplete")
-    finally:
-        timer.cancel()
-    if len(body) > limit:
-        return b"", _too_large(limit)
-    if declared is not None and len(body) < declared:
-        return b"", problem(400, "Bad request", "The body is shorter than Content-Length says")
-    return body, None
-
-
-def _too_large(limit: int) -> Response:
-    return problem(413, "Content too large", f"The body may have at most {limit} bytes")
