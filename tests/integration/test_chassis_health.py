@@ -1,0 +1,84 @@
+"""Readiness against a database that hangs, and spans that reach a collector from a cooperative process."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import eventlet
+import pytest
+from eventlet import wsgi
+from nameko.containers import ServiceContainer
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from sqlalchemy.orm import DeclarativeBase
+
+from chassis import tracing
+from chassis.db import Store
+from chassis.health import HealthEndpoints, health_of
+
+DEADLINE_S = 30
+
+
+class Base(DeclarativeBase):
+    """No tables of its own."""
+
+
+class Stored:
+    name = "stored"
+    store, health = Store(Base), HealthEndpoints()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never answers, like a frozen database."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_hanging_database_makes_the_service_unready_in_time_and_leaves_it_alive(silent_port: int) -> None:
+    config = {
+        "WEB_SERVER_ADDRESS": "127.0.0.1:0",
+        "DB_URIS": {"stored:Base": f"postgresql+psycopg2://oss@127.0.0.1:{silent_port}/oss"},
+        "DB_POOL_SIZE": 2,
+        "EVENTS_EXCHANGE": "oss.events",
+    }
+    container: Any = ServiceContainer(Stored, config)
+    container.start()
+    try:
+        with eventlet.Timeout(DEADLINE_S):
+            assert health_of(container).outcomes("ready")["database"] == "no answer within 2 s"
+            assert set(health_of(container).outcomes("live").values()) == {"ok"}
+    finally:
+        container.stop()
+
+
+def test_spans_reach_the_collector_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+    arrived: list[str] = []
+    first = eventlet.Event()
+
+    def collector(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        assert environ["PATH_INFO"] == "/v1/traces"
+        request = ExportTraceServiceRequest.FromString(environ["wsgi.input"].read())
+        arrived.extend(span.name for part in request.resource_spans for s in part.scope_spans for span in s.spans)
+        if not first.ready():
+            first.send()
+        start_response("200 OK", [("Content-Type", "application/x-protobuf")])
+        return [b""]
+
+    listener = eventlet.listen(("127.0.0.1", 0))
+    serving = eventlet.spawn(wsgi.server, listener, collector, log_output=False)
+    try:
+        provider = tracing.provider_for("collected", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with tracing.span("one", service="collected"):
+            pass
+        with eventlet.Timeout(DEADLINE_S):
+            first.wait()  # sent by the batch worker on its own, as a green thread
+            with tracing.span("two", service="collected"):
+                pass
+            assert provider.force_flush(5_000)
+            assert arrived == ["one", "two"]
+            provider.shutdown()
+    finally:
+        serving.kill()
