@@ -1,7 +1,7 @@
 """Explore every world one order can come into, breadth first, and judge the promises on the whole graph.
 
-`python -m tests.model.explore` prints the result; `--whole` keeps every message for ever (a million worlds,
-minutes and a gigabyte).
+`python -m tests.model.explore` prints the result; `--whole` keeps every message for ever (a million worlds, ten
+million moves, minutes and some gigabytes).
 """
 
 from __future__ import annotations
