@@ -57,6 +57,7 @@ class Child:
         self._death_signal = death_signal
         self._process: subprocess.Popen[bytes] | None = None
         self.wanted = False
+        self._asked = False
 
     @property
     def pid(self) -> int:
@@ -93,11 +94,13 @@ class Child:
                 preexec_fn=_die_with_parent(self._death_signal),
             )
         self.wanted = True
+        self._asked = False
 
     def ask_to_stop(self) -> None:
-        """Send the stop signal and return at once."""
+        """Send the stop signal, once, and return at once."""
         self.wanted = False
-        if self.alive:
+        if self.alive and not self._asked:
+            self._asked = True
             os.kill(self.pid, signal.SIGCONT)
             os.kill(self.pid, self._stop_signal)
 
