@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -48,7 +47,9 @@ class Intake:
     ) -> None:
         self.journal, self.wait_s = journal, wait_s
         self._wake, self._now = wake, now
-        self._waiting: dict[int, list[Event]] = defaultdict(list)
+        # Requests that have no answer yet, by entry: all requests of one key wait for, and get, the same answer.
+        self._undecided: dict[UUID, Event] = {}
+        self._claimed: set[UUID] = set()
         self._blocked_until: datetime | None = None
         self._purged_at: datetime | None = None
 
@@ -67,16 +68,13 @@ class Intake:
         Returns the earlier entry where its idempotency key was used before. Raises Overloaded or Unavailable where
         it could not be written down.
         """
-        stored = self.journal.append(entry)
-        current = self.journal.by_entry_id(stored.entry_id)
-        assert current is not None
-        if current.state != "pending":
-            return current
-        repeated = current.entry_id != entry.entry_id
-        if self.is_blocked or (repeated and current.seq not in self._waiting):
-            return current
-        self._await(current.seq)
-        return self.journal.by_entry_id(current.entry_id) or current
+        self._undecided[entry.entry_id] = Event()
+        try:
+            stored = self.journal.append(entry)
+            self._wait_for(stored.entry_id)
+        finally:
+            self._decide(entry.entry_id)
+        return self.journal.by_entry_id(stored.entry_id) or stored
 
     def note(self, entry: Entry) -> None:
         """Write `entry` down for the forwarder; nobody waits for what becomes of it."""
@@ -102,7 +100,8 @@ class Intake:
         except FAILURES as exc:
             retry_after_s = float(getattr(exc, "retry_after_s", None) or 1.0)
             self._blocked_until = now + timedelta(seconds=min(retry_after_s, 5.0) * random.uniform(0.5, 1.0))
-            self._release(list(self._waiting))
+            for entry_id in list(self._undecided):
+                self._decide(entry_id)
             _log.warning("orders wait in the journal", pending=len(entries), why=str(exc))
             return False
         self._blocked_until = None
@@ -115,41 +114,39 @@ class Intake:
             self._purged_at = now
             self.journal.purge(now - keep)
 
-    def _await(self, seq: int) -> None:
-        event = Event()
-        self._waiting[seq].append(event)
+    def _wait_for(self, entry_id: UUID) -> None:
+        """Wait until the entry is forwarded; whose time is over first decides for all who wait with it."""
+        undecided = self._undecided.get(entry_id)
+        if undecided is None:
+            return
+        if self.is_blocked:
+            self._decide(entry_id)
+            return
         self._wake()
         with Timeout(self.wait_s, False):
-            event.wait()
+            undecided.wait()
             return
-        waiting = self._waiting.get(seq)
-        if waiting is None:
-            event.wait()  # The forwarder has the answer and is writing it down.
-            return
-        waiting.remove(event)
-        if not waiting:
-            del self._waiting[seq]
+        if entry_id in self._claimed:
+            undecided.wait()  # The forwarder has the answer and is writing it down.
+        else:
+            self._decide(entry_id)
+
+    def _decide(self, entry_id: UUID) -> None:
+        """Let those who wait for this entry go: its answer is what the journal says now."""
+        undecided = self._undecided.pop(entry_id, None)
+        if undecided is not None and not undecided.ready():
+            undecided.send(None)
 
     def _settle(self, marks: list[Mark]) -> None:
         """Write down what became of entries, and tell those who wait."""
-        claimed: dict[int, list[Event]] = {}
-        told: list[Mark] = []
-        for mark in marks:
-            waiting = self._waiting.pop(mark.seq, None) if mark.state != "pending" else None
-            if waiting:
-                claimed[mark.seq] = waiting
-            told.append(_as_told(mark, bool(waiting)))
+        claimed = {mark.entry_id for mark in marks if mark.state != "pending" and mark.entry_id in self._undecided}
+        self._claimed |= claimed
         try:
-            self.journal.mark(told)
+            self.journal.mark([_as_told(mark, mark.entry_id in claimed) for mark in marks])
         finally:
-            for events in claimed.values():
-                for event in events:
-                    event.send(None)
-
-    def _release(self, seqs: list[int]) -> None:
-        for seq in seqs:
-            for event in self._waiting.pop(seq, []):
-                event.send(None)
+            self._claimed -= claimed
+            for entry_id in claimed:
+                self._decide(entry_id)
 
     def _send(self, order: OrderService, run: Sequence[Entry]) -> list[Mark]:
         if run[0].kind == "cancel":
@@ -217,9 +214,9 @@ def _runs(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 def _placed(entry: Entry, result: dict[str, Any]) -> Mark:
     if result["status"] == "placed":
         stands_as = UUID(result["order_id"])
-        return Mark(entry.seq, "forwarded", 201, stands_as=None if stands_as == entry.order_id else stands_as)
+        return Mark(entry.entry_id, "forwarded", 201, stands_as=None if stands_as == entry.order_id else stands_as)
     _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=result["error"])
-    return Mark(entry.seq, "failed", 422, error=result["error"])
+    return Mark(entry.entry_id, "failed", 422, error=result["error"])
 
 
 def _refused(entry: Entry, exc: Exception) -> Mark:
@@ -227,7 +224,7 @@ def _refused(entry: Entry, exc: Exception) -> Mark:
     if not isinstance(exc, DomainError):
         raise exc
     _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=exc.as_dict())
-    return Mark(entry.seq, "failed", 422, error=exc.as_dict())
+    return Mark(entry.entry_id, "failed", 422, error=exc.as_dict())
 
 
 def _cancel(order: OrderService, entry: Entry) -> Mark:
@@ -237,8 +234,8 @@ def _cancel(order: OrderService, entry: Entry) -> Mark:
         if exc.http_status >= 500:
             raise
         _log.warning("a journalled cancel came too late", order_id=str(entry.order_id), why=exc.detail)
-        return Mark(entry.seq, "failed", error=exc.as_dict())
-    return Mark(entry.seq, "forwarded")
+        return Mark(entry.entry_id, "failed", error=exc.as_dict())
+    return Mark(entry.entry_id, "forwarded")
 
 
 def _attempted(entry: Entry, exc: Exception) -> Mark:
@@ -246,14 +243,14 @@ def _attempted(entry: Entry, exc: Exception) -> Mark:
     attempts = entry.attempts + 1
     error = {"error": type(exc).__name__, "detail": str(exc)[:2000], "fields": []}
     _log.error("order_svc cannot take this order", order_id=str(entry.order_id), attempts=attempts, error=error)
-    return Mark(entry.seq, "failed" if attempts >= MAX_ATTEMPTS else "pending", error=error, attempts=attempts)
+    return Mark(entry.entry_id, "failed" if attempts >= MAX_ATTEMPTS else "pending", error=error, attempts=attempts)
 
 
 def _as_told(mark: Mark, told: bool) -> Mark:
     """What a waiting client hears now needs no operator; what nobody hears does."""
     if mark.state == "failed" and mark.answer is not None and told:
-        return Mark(mark.seq, "refused", mark.answer, mark.error, mark.attempts, mark.stands_as)
-    return Mark(mark.seq, mark.state, mark.answer if told else None, mark.error, mark.attempts, mark.stands_as)
+        return Mark(mark.entry_id, "refused", mark.answer, mark.error, mark.attempts, mark.stands_as)
+    return Mark(mark.entry_id, mark.state, mark.answer if told else None, mark.error, mark.attempts, mark.stands_as)
 
 
 def _is_answer(exc: Exception) -> bool:

@@ -85,7 +85,7 @@ class Entry:
 class Mark:
     """What became of an entry."""
 
-    seq: int
+    entry_id: UUID
     state: State
     answer: int | None = None
     error: dict[str, Any] | None = None
@@ -142,11 +142,11 @@ class Journal:
     def mark(self, marks: Sequence[Mark]) -> None:
         """Record what became of entries. Raises Unavailable where the disk refuses."""
         rows = [
-            (m.state, m.answer, _json(m.error), m.attempts, _text(m.stands_as), m.seq) for m in marks
+            (m.state, m.answer, _json(m.error), m.attempts, _text(m.stands_as), str(m.entry_id)) for m in marks
         ]
         statement = (
             "update entries set state = ?, answer = coalesce(?, answer), error = ?, attempts = ?, stands_as = ? "
-            "where seq = ?"
+            "where entry_id = ?"
         )
         with self._lock:
             try:

@@ -30,7 +30,7 @@ def act(journal: Journal, action: str, message_id: UUID) -> bool:
     entry = journal.by_entry_id(message_id)
     if entry is None or entry.state != "failed":
         return False
-    journal.mark([Mark(entry.seq, "pending" if action == "replay_parked" else "dropped", error=entry.error)])
+    journal.mark([Mark(entry.entry_id, "pending" if action == "replay_parked" else "dropped", error=entry.error)])
     return True
 
 

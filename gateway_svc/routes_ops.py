@@ -177,7 +177,9 @@ def _oldest(mypage: RpcClient, status: OrderStatus, timeout_s: float) -> dict[st
     cursor, last = None, None
     for _ in range(MAX_PAGES):
         try:
-            page = mypage.call("list_orders", timeout_s=timeout_s, status=status, limit=schemas.MAX_LIMIT, cursor=cursor)
+            page = mypage.call(
+                "list_orders", timeout_s=timeout_s, status=status, limit=schemas.MAX_LIMIT, cursor=cursor
+            )
         except _UNREACHABLE:
             break
         last = page["items"][-1] if page["items"] else last

@@ -41,9 +41,14 @@ _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def _rfc3339(value: Any) -> Any:
-    if isinstance(value, str) and _RFC3339.fullmatch(value) is None:
-        raise ValueError("must be a time as in RFC 3339, such as 2026-11-25T09:00:00Z")
-    return value
+    """The moment: strict bodies take no text for a time, so the text is read here, and stricter."""
+    message = "must be a time as in RFC 3339, such as 2026-11-25T09:00:00Z"
+    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
+        raise ValueError(message)
+    try:
+        return datetime.fromisoformat(value.upper())
+    except ValueError as exc:
+        raise ValueError(message) from exc
 
 
 def _in_range(value: datetime) -> datetime:
