@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Response
 
-from chassis import metrics
+from chassis import metrics, outbox, parking
 from chassis.logging import get_logger
 from chassis.web import json_response
 from chassis.web_server import WebServer
@@ -133,7 +133,7 @@ class HealthEndpoints(DependencyProvider):
         self._probes = [
             _Probe("/livez", lambda: self._answer("live")),
             _Probe("/readyz", lambda: self._answer("ready")),
-            _Probe("/metrics", _metrics),
+            _Probe("/metrics", self._metrics),
         ]
         for probe in self._probes:
             self.server.register_provider(probe)
@@ -189,18 +189,37 @@ class HealthEndpoints(DependencyProvider):
             lag.set(max(0.0, self._beat_at - due))
 
     def _watch_database(self) -> None:
-        # Not through the service's pool: a pool that is all in use is load, not a dead database.
-        probes: list[sa.Engine] = []
-        stores = [extension for extension in self.container.dependencies if hasattr(extension, "declarative_base")]
+        self._stores = [found for found in self.container.dependencies if hasattr(found, "declarative_base")]
+        self._engine: sa.Engine | None = None
+        if self._stores:
+            register_check(self.container, "database", ready=self._database_answers)
 
-        def answers() -> None:
-            if not probes:
-                probes.append(_probe_engine(stores[0].engine, self.container.service_name))
-            with probes[0].connect() as connection:
-                connection.execute(sa.text("select 1"))
+    def _connect(self) -> sa.Connection:
+        """Not through the service's pool: a pool that is all in use is load, not a dead database."""
+        if self._engine is None:
+            self._engine = _probe_engine(self._stores[0].engine, self.container.service_name)
+        return self._engine.connect()
 
-        if stores:
-            register_check(self.container, "database", ready=answers)
+    def _database_answers(self) -> None:
+        with self._connect() as connection:
+            connection.execute(sa.text("select 1"))
+
+    def _metrics(self) -> Response:
+        """All metrics; those that are counted in the database are counted now, at most once a second."""
+        with self._one_at_a_time:
+            at, _ = self._remembered.get("metrics", (float("-inf"), {}))
+            if any(hasattr(store, "tables") for store in self._stores) and time.monotonic() - at > REMEMBERED_S:
+                self._remembered["metrics"] = (time.monotonic(), {"count": outcome("metrics", self._count_waiting)})
+        body, content_type = metrics.exposition()
+        return Response(body, content_type=content_type)
+
+    def _count_waiting(self) -> None:
+        service = self.container.service_name
+        with self._connect() as connection:
+            waiting, parked = outbox.lag(connection), parking.count(connection)
+        metrics.OUTBOX_UNSENT.labels(service).set(waiting["unsent"])
+        metrics.OUTBOX_LAG.labels(service).set(waiting["oldest_age_s"] or 0)
+        metrics.PARKED_NOW.labels(service).set(parked)
 
 
 def _queue_names(container: Any) -> set[str]:
@@ -222,8 +241,3 @@ def _probe_engine(engine: sa.Engine, service: str) -> sa.Engine:
     if engine.dialect.name == "postgresql":
         connect_args = {"application_name": f"{service}-health", "connect_timeout": int(CHECK_TIMEOUT_S)}
     return sa.create_engine(engine.url, poolclass=NullPool, connect_args=connect_args, hide_parameters=True)
-
-
-def _metrics() -> Response:
-    body, content_type = metrics.exposition()
-    return Response(body, content_type=content_type)

@@ -2,7 +2,7 @@
 
 Batch handlers:  BATCH_SIZE, BATCH_DURATION (service, handler); BATCH_OUTCOME (service, handler, outcome)
                  outcome: "done" | "split" | "retried" | "parked"
-                 RETRIES, PARKED (service, handler); INBOX_DUPLICATES (service)
+                 RETRIES, PARKED (service, handler); PARKED_NOW (service, gauge); INBOX_DUPLICATES (service)
 Outbox:          OUTBOX_PUBLISHED (service); OUTBOX_UNSENT, OUTBOX_LAG (service, gauges); RELAY_ERRORS (service)
 RPC server:      RPC_SERVER_DURATION (service, method, outcome), outcome: "ok" or the error's name
                  RPC_SERVER_REFUSED (service, reason), reason: "late" | "full"
@@ -33,6 +33,7 @@ BATCH_DURATION = Histogram(
 BATCH_OUTCOME = Counter("oss_batch_outcome", "Batches by outcome", ["service", "handler", "outcome"])
 RETRIES = Counter("oss_message_retries", "Messages sent to a retry queue", ["service", "handler"])
 PARKED = Counter("oss_messages_parked", "Messages whose handler gave up", ["service", "handler"])
+PARKED_NOW = Gauge("oss_parked_now", "Messages that wait for an operator", ["service"])
 INBOX_DUPLICATES = Counter("oss_inbox_duplicates", "Messages skipped as seen before", ["service"])
 
 OUTBOX_PUBLISHED = Counter("oss_outbox_published", "Events confirmed by the broker", ["service"])

@@ -26,7 +26,8 @@ from chassis import metrics
 from chassis.logging import bind, bound, get_logger
 from chassis.settings import setting
 from chassis.web_body import BodyRefused, has_body, take_body
-from chassis.web_server import Stream, WebServer, problem_document, sane_request_id
+from chassis.web_protocol import problem_document, sane_request_id
+from chassis.web_server import Stream, WebServer
 
 __all__ = ["Answerable", "App", "HttpEntrypoint", "WebServer", "http", "json_response", "problem", "problem_for"]
 
@@ -242,7 +243,7 @@ class App:
     def _finish(self, environ: dict[str, Any], response: Response, start_response: Any) -> Any:
         if response.is_streamed and environ["REQUEST_METHOD"] != "HEAD":
             environ["eventlet.minimum_write_chunk_size"] = 1  # each piece leaves at once
-            response.response = Stream(self.server, response.response)
+            response.response = Stream(self.server, response.response, environ["chassis.request_id"])
         elif response.is_streamed:
             response.close()
         return response(environ, start_response)

@@ -17,7 +17,7 @@ from chassis.health import health_of, register_check
 from chassis.rpc_client import BreakerOpen
 from chassis.service import OPERATIONS, OperatedService
 from chassis.web import Answerable, problem, problem_for
-from chassis.web_server import sane_request_id
+from chassis.web_protocol import sane_request_id
 
 
 def a_container() -> Any:
