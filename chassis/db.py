@@ -166,6 +166,12 @@ class Store(Database):
             yield tx
         tx.committed(self.wakes)
 
+    def stop(self) -> None:
+        """Close idle connections. The engine stays: the relay may still be publishing what the last commits left."""
+        self.engine.dispose()
+
+    kill = stop
+
     def get_dependency(self, worker_ctx: Any) -> StoreSession:
         session = StoreSession(self)
         self.dbs[worker_ctx] = session

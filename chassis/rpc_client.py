@@ -10,27 +10,20 @@ import json
 import logging
 import random
 import time
-import uuid
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
-import eventlet
 import pybreaker
-from eventlet.event import Event
-from nameko.extensions import DependencyProvider, SharedExtension
-from nameko.rpc import get_rpc_exchange
+from nameko.extensions import DependencyProvider
 
 from chassis import metrics, tracing
-from chassis.amqp import Link, LinkDown, Outcome, Session
+from chassis.amqp import LinkDown, Outcome
 from chassis.health import register_check
+from chassis.rpc_replies import ReplyLink
 from chassis.settings import merged
 
 log = logging.getLogger(__name__)
 
-REPLY_QUEUE_EXPIRES_MS = 60_000
-DEADLINE_HEADER = "x-timeout-ms"
-SENT_AT_HEADER = "x-sent-at-ms"
 OVERLOADED = "Overloaded"
 
 
@@ -77,88 +70,10 @@ class RemoteFault(Exception):
     """The service raised something that is no domain error: a defect there, named here."""
 
 
-class ReplyLink(SharedExtension):
-    """The one broker connection of this process for requests and their replies."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: dict[str, Event] = {}
-        self._started = False
-
-    def setup(self) -> None:
-        config = merged(self.container.config)
-        self._exchange = get_rpc_exchange(config).name
-        self.key = str(uuid.uuid4())
-        self._queue = f"rpc.reply-{self.container.service_name}-{self.key}"
-        self.link = Link(
-            config["AMQP_URI"],
-            f"{self.container.service_name}-rpc",
-            on_session=self._consume,
-            heartbeat_s=int(config.get("HEARTBEAT", 10)),
-        )
-
-    def start(self) -> None:
-        """Start connecting; the service starts also while there is no broker."""
-        if not self._started:
-            self._started = True
-            self.link.start(self.container.spawn_managed_thread)
-
-    def stop(self) -> None:
-        self.link.stop()
-
-    @property
-    def waiting(self) -> int:
-        """How many calls wait for an answer: none is left behind by a call that ended."""
-        return len(self._waiting)
-
-    def _consume(self, session: Session) -> None:
-        channel = session.channel
-        channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
-        channel.queue_declare(self._queue, auto_delete=False, arguments={"x-expires": REPLY_QUEUE_EXPIRES_MS})
-        channel.queue_bind(self._queue, self._exchange, self.key)
-        channel.basic_consume(self._queue, no_ack=True, callback=self._reply)
-
-    def _reply(self, message: Any) -> None:
-        waiting = self._waiting.pop(str(message.properties.get("correlation_id")), None)
-        if waiting is None:
-            log.info("a late answer was dropped", extra={"correlation_id": message.properties.get("correlation_id")})
-        elif not waiting.ready():
-            waiting.send(message.body)
-
-    def ask(self, routing_key: str, payload: dict[str, Any], headers: dict[str, Any], timeout_s: float) -> Any:
-        """Send a request and wait for its answer's body, or the Outcome that says it will not come.
-
-        Returns None when the time is over. Raises LinkDown without a connection.
-        """
-        correlation_id = str(uuid.uuid4())
-        waiting = self._waiting[correlation_id] = Event()
-
-        def settle(outcome: Outcome) -> None:
-            if outcome is not Outcome.CONFIRMED and not waiting.ready():
-                waiting.send(outcome)
-
-        try:
-            with eventlet.Timeout(timeout_s, False):
-                self.link.publish(
-                    json.dumps(payload, ensure_ascii=False, default=_json).encode(),
-                    self._exchange,
-                    routing_key,
-                    mandatory=True,
-                    on_outcome=settle,
-                    correlation_id=correlation_id,
-                    reply_to=self.key,
-                    # Milliseconds as text, as AMQP wants it: the broker drops the request with the deadline.
-                    expiration=str(max(1, int(timeout_s * 1000))),
-                    delivery_mode=1,
-                    content_type="application/json",
-                    content_encoding="utf-8",
-                    application_headers=headers
-                    | {DEADLINE_HEADER: int(timeout_s * 1000), SENT_AT_HEADER: int(time.time() * 1000)},
-                )
-                return waiting.wait()
-        finally:
-            self._waiting.pop(correlation_id, None)
-        return None
+def _settle(failure: CallFailed | None) -> None:
+    """What the breaker counts: it raises, or it does not."""
+    if failure is not None:
+        raise failure
 
 
 class _BreakerGauge(pybreaker.CircuitBreakerListener):
@@ -169,15 +84,6 @@ class _BreakerGauge(pybreaker.CircuitBreakerListener):
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
         log.warning("breaker for %s: %s -> %s", self._target, old_state and old_state.name, new_state.name)
         metrics.set_breaker_state(self._caller, self._target, new_state.name)
-
-
-def _json(value: Any) -> str:
-    """Ids as text and times as RFC 3339; anything else is a mistake of the caller."""
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} cannot cross RPC")
 
 
 class RpcClient(DependencyProvider):
@@ -211,7 +117,7 @@ class RpcClient(DependencyProvider):
             listeners=[_BreakerGauge(self._caller, self.target)],
         )
         self._probing = False
-        self._opened = 0.0
+        self._opened_at = 0.0
         register_check(self.container, f"breaker-{self.target}", info=lambda: self.breaker_state)
 
     def get_dependency(self, worker_ctx: Any) -> RpcClient:
@@ -253,18 +159,35 @@ class RpcClient(DependencyProvider):
             )
 
     def _through_breaker(self, method: str, arguments: dict[str, Any], timeout_s: float) -> Any:
-        # While half-open, one call finds out; pybreaker alone would let all of them through.
-        if self._probing and self.breaker_state != "closed":
-            raise BreakerOpen(self.target, "left alone while it recovers", self._pause_s())
+        """Ask, unless the breaker is open; after its pause one call at a time finds out whether to close it.
+
+        pybreaker's own `call` holds its lock while the call runs, and would let one through at a time always.
+        """
         probe = self.breaker_state != "closed"
-        self._probing = self._probing or probe
+        if probe:
+            if self._probing or time.monotonic() < self._opened_at + self._reset_s:
+                raise BreakerOpen(self.target, "left alone while it recovers", self._pause_s())
+            self._probing = True
+            self.breaker.half_open()
+        failure: CallFailed | None = None
         try:
-            return self.breaker.call(self._ask, method, arguments, timeout_s)
-        except pybreaker.CircuitBreakerError as exc:
-            raise BreakerOpen(self.target, "left alone while it recovers", self._pause_s()) from exc
+            return self._ask(method, arguments, timeout_s)
+        except CallFailed as failed:
+            failure = failed
+            raise
         finally:
-            if probe:
-                self._probing = False
+            self._record(failure, probe)
+
+    def _record(self, failure: CallFailed | None, probe: bool) -> None:
+        if probe:
+            self._probing = False
+        elif self.breaker_state != "closed":
+            return  # the outcome of a call from before the breaker opened
+        try:
+            self.breaker.call(_settle, failure)
+        except (CallFailed, pybreaker.CircuitBreakerError):
+            if self.breaker_state == "open":
+                self._opened_at = time.monotonic()
 
     def _pause_s(self) -> float:
         return self._reset_s * random.uniform(1.0, 1.5)

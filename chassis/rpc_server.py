@@ -18,7 +18,7 @@ from nameko.rpc import RPC_QUEUE_TEMPLATE, Rpc, RpcConsumer, get_rpc_exchange
 from chassis import metrics
 from chassis.amqp import LinkDown
 from chassis.health import register_check
-from chassis.rpc_client import DEADLINE_HEADER, SENT_AT_HEADER, ReplyLink
+from chassis.rpc_replies import DEADLINE_HEADER, SENT_AT_HEADER, ReplyLink
 from chassis.settings import merged
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from eventlet import Timeout
 from eventlet.event import Event
@@ -42,11 +41,9 @@ class Wakes:
         return False
 
 
-_WAKES: WeakKeyDictionary[Any, Wakes] = WeakKeyDictionary()
-
-
 def wakes(container: Any) -> Wakes:
-    """The container's wake-up calls."""
-    if container not in _WAKES:
-        _WAKES[container] = Wakes()
-    return _WAKES[container]
+    """The container's wake-up calls. Extensions hold their container by a weak proxy, so it carries them itself."""
+    found: Wakes | None = getattr(container, "chassis_wakes", None)
+    if found is None:
+        found = container.chassis_wakes = Wakes()
+    return found
