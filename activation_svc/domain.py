@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from activation_svc.commands import Abandon, FailedTry, ProvisionFailed, Provisioned, Retry, Reverted
+from activation_svc.commands import Abandon, FailedTry, Provisioned, ProvisionFailed, Retry, Reverted
 from chassis.table import IGNORE, NONE, Refusal, Row, Table, rows, to
 from contracts.events import (
     ActivationCancelRequested,

@@ -1,0 +1,162 @@
+"""Activation in a real container, with real elements to work on and, where a test wants it, a far end for its calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import eventlet
+import sqlalchemy as sa
+from nameko.containers import ServiceContainer
+
+from activation_svc import ports
+from activation_svc.service import ActivationService
+from chassis.rpc_server import rpc
+from contracts.errors import Overloaded
+from contracts.events import FieldworkRejected, OrderCancelRequested, OrderPlaced, VisitCancelled
+from contracts.ids import new_id
+from element_sim.client import SimClient
+from tests.harness.containers import Wiretap, call, engine, running, wiretap
+from tools.waiting import wait_until
+
+SMALL_INVENTORY = {"olt-1": {"kind": "olt", "slots": 2, "pons": 4, "onus": 64}}
+IMPATIENT: dict[str, Any] = {
+    "ELEMENT_ANSWER_TIMEOUT_S": 1.0,
+    "PROVISION_ATTEMPTS": 3,
+    "PROVISION_REFUSED_ATTEMPTS": 2,
+    "PROVISION_RETRY_FIRST_S": 0.05,
+    "PROVISION_RETRY_MAX_S": 0.2,
+    "REVERT_ALARM_AFTER": 2,
+    "VISIT_RETRY_MAX_S": 0.5,
+    "RPC_RETRY_AFTER_S": 0.2,
+    "RPC": {"scheduling": {"timeout_s": 0.7, "breaker_failures": 3, "breaker_reset_s": 0.5}},
+}
+
+
+def envelope(order_id: UUID) -> dict[str, Any]:
+    return {"event_id": new_id(), "occurred_at": datetime.now(UTC), "order_id": order_id}
+
+
+def placed(order_id: UUID, **quantities: int) -> OrderPlaced:
+    """`placed(order_id, internet_500=1, tv_basic=2)`; one internet line where nothing is said."""
+    lines = quantities or {"internet_500": 1}
+    return OrderPlaced(
+        **envelope(order_id),
+        customer={"name": "김하늘", "phone": "010-1234-5678"},
+        address={"postcode": "06236", "line1": "서울특별시 강남구 테헤란로 1"},
+        items=[{"product": name.replace("_", "-"), "quantity": count} for name, count in lines.items()],
+    )
+
+
+def cancel(order_id: UUID) -> OrderCancelRequested:
+    return OrderCancelRequested(**envelope(order_id), reason="이사")
+
+
+def visit_cancelled(order_id: UUID) -> VisitCancelled:
+    return VisitCancelled(**envelope(order_id), reason="이사")
+
+
+def rejected(order_id: UUID) -> FieldworkRejected:
+    return FieldworkRejected(**envelope(order_id), technician_id="kim", reason_code="no_duct", note="막힘")
+
+
+class ActivationUnderTest:
+    """The running service, its database, the elements' truth, and what it says on the broker."""
+
+    def __init__(self, container: ServiceContainer, db: sa.Engine, tap: Wiretap, elements: SimClient) -> None:
+        self.container, self.db, self.tap, self.elements = container, db, tap, elements
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return call(self.container, method, *args, **kwargs)
+
+    def handle(self, *events: Any) -> None:
+        self.call("on_events", list(events))
+
+    def place(self, **quantities: int) -> UUID:
+        order_id = new_id()
+        self.handle(placed(order_id, **quantities))
+        return order_id
+
+    def get(self, order_id: UUID) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("get_activation", str(order_id))
+        return found
+
+    def wait_for(self, order_id: UUID, *states: str) -> dict[str, Any]:
+        """Wait until the activation is in one of `states`; what it looks like then."""
+
+        def arrived() -> dict[str, Any] | None:
+            found = self.get(order_id)
+            return found if found["state"] in states else None
+
+        found = wait_until(arrived, lambda: f"{' or '.join(states)}; is {self.get(order_id)}")
+        assert found is not None
+        return found
+
+    def sql(self, statement: str, **values: Any) -> Any:
+        """Run one statement in the service's database; its rows, where it has some."""
+        with self.db.begin() as conn:
+            result = conn.execute(sa.text(statement), values)
+            return result.all() if result.returns_rows else None
+
+    def ports_held(self) -> int:
+        return int(self.sql("select count(*) from ports where order_id is not null")[0][0])
+
+
+@contextmanager
+def activation_under_test(
+    database_uri: str, amqp_uri: str, elements: SimClient, port: int, **settings: Any
+) -> Iterator[ActivationUnderTest]:
+    """Activation on these nodes and elements, with a small inventory and little patience."""
+    config = IMPATIENT | {"ELEMENT_SIM_PORT": port, **settings}
+    with engine(database_uri) as db, wiretap(amqp_uri) as tap:
+        with db.begin() as conn:
+            ports.seed(conn, SMALL_INVENTORY)
+        with running(ActivationService, database_uri, amqp_uri, **config) as container:
+            yield ActivationUnderTest(container, db, tap, elements)
+
+
+class FarEnd:
+    """What the far end does with a visit request, and which ones reached it."""
+
+    mode: ClassVar[str] = "accepted"
+    asked: ClassVar[list[str]] = []
+    spoilt: ClassVar[set[str]] = set()
+
+
+class SchedulingFarEnd:
+    """A service that answers in scheduling's place: accepted, cancelled, overloaded, hanging, or with a defect."""
+
+    name = "scheduling"
+
+    @rpc
+    def request_visit(self, order_id: str, customer: Any, address: Any, items: Any) -> dict[str, str]:
+        """Answer as FarEnd says."""
+        FarEnd.asked.append(order_id)
+        if FarEnd.mode == "hanging":
+            eventlet.sleep(3)
+        if FarEnd.mode == "overloaded":
+            raise Overloaded("too many visits are waiting", retry_after_s=0.2)
+        if order_id in FarEnd.spoilt:
+            raise ZeroDivisionError("a defect over there")
+        return {"outcome": "cancelled" if FarEnd.mode == "cancelled" else "accepted"}
+
+
+@contextmanager
+def scheduling_far_end(amqp_uri: str, mode: str = "accepted") -> Iterator[type[FarEnd]]:
+    """Scheduling's stand-in on the virtual host, until the block ends."""
+    FarEnd.mode = mode
+    FarEnd.asked.clear()
+    FarEnd.spoilt.clear()
+    config = {
+        "AMQP_URI": amqp_uri, "RPC_MAX_QUEUE": 100, "RPC_PREFETCH": 10, "max_workers": 10, "HEARTBEAT": 10,
+        "RPC_RETRY_AFTER_S": 1, "BASE": "",
+    }
+    container = ServiceContainer(SchedulingFarEnd, config)
+    container.start()
+    try:
+        yield FarEnd
+    finally:
+        container.kill()

@@ -1,0 +1,167 @@
+"""Promises about workers that die, stall or are overtaken in the middle: the outcome is still exactly one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from activation_svc import leases
+from activation_svc.models import Base
+from activation_svc.provisioning import Round
+from activation_svc.seed import seed
+from element_sim.client import SimClient
+from tests.harness.activation import ActivationUnderTest, activation_under_test, cancel, placed, rejected
+from tests.harness.containers import engine
+from tests.harness.elements import SimProcess, simulator
+from tools.paths import ROOT
+from tools.waiting import wait_until
+
+
+@pytest.fixture
+def process(tmp_path: Any) -> Iterator[SimProcess]:
+    with simulator(tmp_path / "elements") as running:
+        yield running
+
+
+@pytest.fixture
+def sim(process: SimProcess) -> SimClient:
+    return process.client
+
+
+@pytest.fixture
+def activation(
+    database: Callable[[str], str], vhost: str, process: SimProcess
+) -> Iterator[ActivationUnderTest]:
+    with activation_under_test(database("activation"), vhost, process.client, process.port) as running:
+        yield running
+
+
+def test_a_crash_between_writing_and_recording_is_done_again_and_undone_exactly(
+    activation: ActivationUnderTest, sim: SimClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.write("olt-1", "port/1/1/1", {"admin": "down"})
+    record = Round._record
+    crashes: list[int] = []
+
+    def dies_once(self: Round, claimed: Any) -> None:
+        if not crashes:
+            crashes.append(1)
+            raise MemoryError("killed here")
+        record(self, claimed)
+
+    monkeypatch.setattr(Round, "_record", dies_once)
+    monkeypatch.setattr(Round, "_let_go", lambda self, claimed: None)
+    order_id = activation.place()
+    wait_until(lambda: crashes, "the crash")
+    assert sim.read("olt-1", "port/1/1/1")["order_id"] == str(order_id)
+    assert activation.get(order_id)["state"] == "provisioning"
+    activation.sql("update activations set lease_until = now() - interval '1 second'")
+    activation.wait_for(order_id, "provisioned")
+    assert activation.ports_held() == 1
+    activation.handle(rejected(order_id))
+    activation.wait_for(order_id, "reverted")
+    assert sim.entries() == {"olt-1": {"port/1/1/1": {"admin": "down"}}}
+
+
+def test_a_cancel_during_the_write_waits_for_it_and_then_puts_everything_back(
+    activation: ActivationUnderTest, sim: SimClient
+) -> None:
+    sim.write("olt-1", "port/1/1/1", {"admin": "down"})
+    before = sim.entries()
+    sim.delay(0.6, "aaa-1", verbs=["write"], times=1)
+    order_id = activation.place(internet_500=1, tv_basic=1)
+    wait_until(lambda: "aaa-1" in sim.entries(), "the write that is answered late")
+    activation.handle(cancel(order_id))
+    assert activation.get(order_id)["state"] == "reverting_cancelled"
+    activation.wait_for(order_id, "reverted")
+    assert sim.entries() == before
+    assert activation.ports_held() == 0
+    activation.tap.heard("activation_reverted")
+    assert {event.event_type for event in activation.tap.seen} == {"activation_reverted"}
+
+
+def test_a_worker_that_lost_its_lease_records_nothing(activation: ActivationUnderTest, sim: SimClient) -> None:
+    sim.delay(0.6, "aaa-1", verbs=["write"], times=1)
+    order_id = activation.place()
+    wait_until(lambda: "aaa-1" in sim.entries(), "the write that is answered late")
+    activation.sql("update activations set lease_owner = 'another', lease_until = now() + interval '1 hour'")
+    # The loop goes on with other orders after the one that it lost.
+    other = activation.place()
+    activation.wait_for(other, "provisioned")
+    wait_until(lambda: sim.read("aaa-1", f"account/{other}-1"), "the other order on the elements")
+    assert activation.get(order_id)["state"] == "provisioning"
+    activation.sql("update activations set lease_until = now() - interval '1 second' where lease_owner = 'another'")
+    activation.wait_for(order_id, "provisioned")
+
+
+def test_a_restarted_instance_takes_up_at_once_what_its_killed_life_left(
+    database: Callable[[str], str], vhost: str, process: SimProcess
+) -> None:
+    uri = database("activation")
+    with activation_under_test(uri, vhost, process.client, process.port, INSTANCE_ID="act-1") as first:
+        process.client.hang("olt-1", times=1)
+        order_id = first.place()
+        first.wait_for(order_id, "provisioned")
+    with engine(uri) as db, db.begin() as conn:
+        conn.execute(sa.text(
+            "update activations set state = 'provisioning', next_attempt_at = now(), "
+            "lease_owner = :owner, lease_until = now() + interval '1 hour'"
+        ), {"owner": str(leases.Owner("act-1", os.getpid(), "an-earlier-life"))})
+    with activation_under_test(uri, vhost, process.client, process.port, INSTANCE_ID="act-1") as second:
+        second.wait_for(order_id, "provisioned")
+
+
+def test_leases_of_the_living_and_of_other_instances_are_left_alone(activation: ActivationUnderTest) -> None:
+    me = leases.Owner("act-1", os.getpid(), "now")
+    owners = {
+        "dead": leases.Owner("act-1", 4_000_001, "then"),
+        "living": leases.Owner("act-1", 4_000_002, "now"),
+        "neighbour": leases.Owner("act-10", 4_000_001, "then"),
+    }
+    ids = {name: activation.place() for name in owners}
+    for order_id in ids.values():
+        activation.wait_for(order_id, "provisioned")
+    for name, owner in owners.items():
+        activation.sql(
+            "update activations set lease_owner = :owner, lease_until = now() + interval '1 hour' where order_id = :id",
+            owner=str(owner), id=ids[name],
+        )
+    with activation.db.begin() as conn:
+        assert leases.clear_dead(conn, me, lambda pid: pid == 4_000_002) == 1
+    left = {owner for (owner,) in activation.sql("select lease_owner from activations where lease_owner like 'act-%'")}
+    assert left == {str(owners["living"]), str(owners["neighbour"])}
+
+
+def test_seeding_again_changes_nothing_and_keeps_holders(database: Callable[[str], str]) -> None:
+    uri = database("activation")
+    path = ROOT / "config" / "elements.yaml"
+    assert seed(uri, path) == 2 * 8 * 16 * 64
+    with engine(uri) as db, db.begin() as conn:
+        conn.execute(sa.text("update ports set order_id = gen_random_uuid() where position = 1"))
+    assert seed(uri, path) == 0
+    with engine(uri) as db, db.begin() as conn:
+        assert conn.execute(sa.text("select count(*) from ports where order_id is not null")).scalar() == 1
+
+
+def test_migrated_tables_are_those_of_the_models(activation: ActivationUnderTest) -> None:
+    inspector = sa.inspect(activation.db)
+    for name, model in Base.metadata.tables.items():
+        columns = {column["name"]: column["nullable"] for column in inspector.get_columns(name)}
+        assert columns == {column.name: column.nullable for column in model.columns}, name
+        indexes = {index["name"] for index in inspector.get_indexes(name)}
+        assert {index.name for index in model.indexes} <= indexes, name
+
+
+def test_a_message_delivered_twice_takes_effect_once(activation: ActivationUnderTest, sim: SimClient) -> None:
+    order_id = activation.place()
+    activation.wait_for(order_id, "provisioned")
+    news = rejected(order_id)
+    activation.handle(news, news)
+    activation.handle(news)
+    activation.wait_for(order_id, "reverted")
+    activation.handle(placed(order_id))
+    assert (activation.get(order_id)["state"], sim.entries()) == ("reverted", {})
