@@ -67,9 +67,10 @@ class Changes(DependencyProvider):
 
     def _run(self) -> None:
         while True:
-            self._publish(self._waiting.get())
+            self.publish(self._waiting.get())
 
-    def _publish(self, batch: list[OrderChanged]) -> None:
+    def publish(self, batch: list[OrderChanged]) -> None:
+        """Send hints now, or drop and count those that cannot be sent."""
         for done, hint in enumerate(batch):
             try:
                 self._link.publish(hint.encode(), EXCHANGE, "", content_type="application/json", delivery_mode=1)

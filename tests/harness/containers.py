@@ -9,21 +9,24 @@ import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy as sa
 from eventlet.event import Event as Done
 from kombu import Connection, Exchange, Queue
 from nameko.containers import ServiceContainer
 
+from chassis.health import health_of
 from chassis.settings import load_yaml, merged
 from contracts.events import Event, decode
+from tools.nodes import Nodes
 from tools.paths import ROOT
 from tools.waiting import wait_until
 
 
 @contextmanager
 def running(service_cls: Any, database_uri: str, amqp_uri: str, **settings: Any) -> Iterator[ServiceContainer]:
-    """The service with its own `config/<name>.yaml`, on these nodes and a free HTTP port; stopped at the end."""
+    """The service, ready, with its own `config/<name>.yaml` on these nodes and a free HTTP port; stopped at the end."""
     name = service_cls.name
     config = copy.deepcopy(load_yaml(ROOT / "config" / f"{name}.yaml"))
     config |= {
@@ -37,6 +40,11 @@ def running(service_cls: Any, database_uri: str, amqp_uri: str, **settings: Any)
     container = ServiceContainer(service_cls, config)
     container.start()
     try:
+        health = health_of(container)
+        wait_until(
+            lambda: all(said == "ok" for said in health.outcomes("ready").values()),
+            lambda: f"{name} is ready: {health.outcomes('ready')}",
+        )
         yield container
     finally:
         container.stop()
@@ -106,6 +114,14 @@ def wiretap(amqp_uri: str) -> Iterator[Wiretap]:
         yield tap
     finally:
         tap.close()
+
+
+@contextmanager
+def fresh_vhost(nodes: Nodes) -> Iterator[str]:
+    """The AMQP URI of a virtual host that a whole test module shares, dropped at the end."""
+    name = f"m-{uuid4().hex[:12]}"
+    yield nodes.make_vhost(name)
+    nodes.drop_vhost(name)
 
 
 @contextmanager

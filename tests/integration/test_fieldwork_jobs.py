@@ -19,7 +19,9 @@ from contracts.ids import new_id
 from contracts.rpc import Job
 from fieldwork_svc.models import Base
 from fieldwork_svc.service import FieldworkService
-from tests.harness.containers import Wiretap, call, engine, running, wiretap
+from tests.harness.containers import Wiretap, call, engine, fresh_vhost, running, wiretap
+from tests.harness.databases import Databases
+from tools.nodes import Nodes
 from tools.waiting import wait_until
 
 NOW = datetime.now(UTC)
@@ -67,11 +69,18 @@ class Fieldwork:
             return list(conn.execute(query, {"order_id": order_id}).scalars())
 
 
-@pytest.fixture
-def fieldwork(database: Callable[[str], str], vhost: str) -> Iterator[Fieldwork]:
-    uri = database("fieldwork")
-    with wiretap(vhost) as tap, engine(uri) as db, running(FieldworkService, uri, vhost) as container:
+@pytest.fixture(scope="module")
+def fieldwork(databases: Databases, nodes: Nodes) -> Iterator[Fieldwork]:
+    """One service for all tests here; each uses orders of its own."""
+    uri = databases.fresh("fieldwork")
+    with (
+        fresh_vhost(nodes) as amqp_uri,
+        wiretap(amqp_uri) as tap,
+        engine(uri) as db,
+        running(FieldworkService, uri, amqp_uri) as container,
+    ):
         yield Fieldwork(container, tap, db)
+    databases.drop(uri)
 
 
 def test_migrated_tables_are_those_of_the_models(fieldwork: Fieldwork) -> None:
@@ -178,8 +187,8 @@ def test_complete_and_cancel_at_the_same_moment_have_one_winner(fieldwork: Field
 
 
 def test_day_lists_the_local_days_jobs_in_pages(fieldwork: Fieldwork) -> None:
-    # 2026-11-25 in Seoul runs from 15:00 UTC of the 24th to 15:00 UTC of the 25th.
-    first_moment = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
+    # 2031-03-05 in Seoul runs from 15:00 UTC of the 4th to 15:00 UTC of the 5th.
+    first_moment = datetime(2031, 3, 4, 15, 0, tzinfo=UTC)
     starts = [first_moment - timedelta(seconds=1), first_moment, first_moment + timedelta(hours=5),
               first_moment + timedelta(hours=23), first_moment + timedelta(days=1)]
     orders = [new_id() for _ in starts]
@@ -187,20 +196,21 @@ def test_day_lists_the_local_days_jobs_in_pages(fieldwork: Fieldwork) -> None:
     other = new_id()
     fieldwork.handle(a_visit(other, technician="tech-2", start=starts[1] + timedelta(hours=1)))
 
-    mine = fieldwork.call("list_jobs", "tech-1", "2026-11-25")
+    mine = fieldwork.call("list_jobs", "tech-1", "2031-03-05")
     assert [job["order_id"] for job in mine["items"]] == [str(order_id) for order_id in orders[1:4]]
     assert mine["next_cursor"] is None
     everybody = [str(orders[1]), str(other), str(orders[2]), str(orders[3])]
     seen: list[str] = []
     cursor = None
     while True:
-        page = fieldwork.call("list_jobs", date="2026-11-25", limit=3, cursor=cursor)
+        page = fieldwork.call("list_jobs", date="2031-03-05", limit=3, cursor=cursor)
         seen += [job["order_id"] for job in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
     assert seen == everybody
-    assert fieldwork.call("list_jobs", "tech-1", None)["next_cursor"] is None
+    today = fieldwork.call("list_jobs", None, None)["items"]
+    assert not {job["order_id"] for job in today} & set(everybody)
 
 
 def test_list_names_what_is_wrong(fieldwork: Fieldwork) -> None:

@@ -23,7 +23,9 @@ from mypage_svc import service as mypage_service
 from mypage_svc.changes import Changes
 from mypage_svc.models import Base
 from mypage_svc.service import MypageService
-from tests.harness.containers import Wiretap, call, engine, running, wiretap
+from tests.harness.containers import Wiretap, call, engine, fresh_vhost, running, wiretap
+from tests.harness.databases import Databases
+from tools.nodes import Nodes
 from tools.waiting import wait_until
 
 START = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -95,11 +97,24 @@ class Mypage:
             conn.execute(sa.text(f"truncate {', '.join(tables)}"))
 
 
+@pytest.fixture(scope="module")
+def one_mypage(databases: Databases, nodes: Nodes) -> Iterator[Mypage]:
+    uri = databases.fresh("mypage")
+    with (
+        fresh_vhost(nodes) as amqp_uri,
+        wiretap(amqp_uri) as tap,
+        engine(uri) as db,
+        running(MypageService, uri, amqp_uri) as container,
+    ):
+        yield Mypage(container, tap, db, amqp_uri)
+    databases.drop(uri)
+
+
 @pytest.fixture
-def mypage(database: Callable[[str], str], vhost: str) -> Iterator[Mypage]:
-    uri = database("mypage")
-    with wiretap(vhost) as tap, engine(uri) as db, running(MypageService, uri, vhost) as container:
-        yield Mypage(container, tap, db, vhost)
+def mypage(one_mypage: Mypage) -> Mypage:
+    """One service for all tests here, with nothing in it."""
+    one_mypage.truncate("pages", "events", "inbox")
+    return one_mypage
 
 
 def test_migrated_tables_are_those_of_the_models(mypage: Mypage) -> None:
@@ -215,12 +230,3 @@ def test_change_is_hinted_after_the_commit(mypage: Mypage) -> None:
         message = wait_until(lambda: queue.get(no_ack=True), "a change hint")
         body = message.body if isinstance(message.body, bytes) else message.body.encode()
         assert changes.OrderChanged.decode(body) == changes.OrderChanged(order_id, 1)
-
-
-def test_broker_that_is_away_holds_up_no_page(database: Callable[[str], str]) -> None:
-    uri = database("mypage")
-    order_id = new_id()
-    with running(MypageService, uri, "amqp://guest:guest@127.0.0.1:1/") as container:
-        for count in range(1, 4):
-            call(container, "on_events", [placed(order_id)])
-            assert call(container, "get_order", str(order_id))["version"] == count
