@@ -107,7 +107,7 @@ class OperatedService:
                 for attribute, dependency in injected
                 if hasattr(dependency, "breaker_state")
             },
-            "queues": _queue_depths(lookup(self.settings, "AMQP_URI"), self.health.queues),
+            "queues": queue_depths(lookup(self.settings, "AMQP_URI"), self.health.queues),
             "checks": self.health.outcomes("ready"),
             "info": self.health.info(),
         }
@@ -166,7 +166,7 @@ def _copy(function: Any) -> Any:
     return copied
 
 
-def _queue_depths(amqp_uri: str, names: list[str]) -> dict[str, dict[str, int]] | None:
+def queue_depths(amqp_uri: str, names: list[str]) -> dict[str, dict[str, int]] | None:
     """Messages and consumers of each queue, over a connection of its own that is dropped, not closed politely."""
     connection = Connection(amqp_uri, connect_timeout=BROKER_TIMEOUT_S)
     depths: dict[str, dict[str, int]] = {}

@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase
 from chassis import tracing
 from chassis.db import Store
 from chassis.health import HealthEndpoints, health_of
+from chassis.service import queue_depths
 
 DEADLINE_S = 30
 
@@ -27,6 +28,13 @@ class Base(DeclarativeBase):
 class Stored:
     name = "stored"
     store, health = Store(Base), HealthEndpoints()
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -51,6 +59,12 @@ def test_hanging_database_makes_the_service_unready_in_time_and_leaves_it_alive(
             assert set(health_of(container).outcomes("live").values()) == {"ok"}
     finally:
         container.stop()
+
+
+def test_overview_does_without_a_broker_that_hangs_or_is_gone(silent_port: int, unused_tcp_port: int) -> None:
+    with eventlet.Timeout(DEADLINE_S):
+        for port in (silent_port, unused_tcp_port):
+            assert queue_depths(f"amqp://guest:guest@127.0.0.1:{port}//", ["order.events"]) is None
 
 
 def test_spans_reach_the_collector_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,108 @@
+"""What every service offers its operators, on a real database and broker: order_svc stands for all."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kombu import Connection
+
+from chassis.service import Invalid, NotFound
+from chassis.web_server import WebServer
+from order_svc.service import OrderService
+from tests.harness.containers import call, fresh_vhost, running
+from tests.harness.databases import Databases
+from tools.nodes import Nodes
+from tools.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def broker(nodes: Nodes) -> Iterator[str]:
+    with fresh_vhost(nodes) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def service(databases: Databases, broker: str) -> Iterator[Any]:
+    uri = databases.fresh("order")
+    with running(OrderService, uri, broker) as container:
+        yield container
+    databases.drop(uri)
+
+
+def page(container: Any, path: str) -> str:
+    port = container.shared_extensions[WebServer].port
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+        return str(response.read().decode())
+
+
+def send_unreadable(broker: str) -> str:
+    message_id = str(uuid4())
+    with Connection(broker) as connection, connection.Producer() as producer:
+        producer.publish(b"not JSON", routing_key="order.events", message_id=message_id, content_type="text/plain")
+    return message_id
+
+
+def test_ready_service_says_so_and_shows_its_queues(service: Any) -> None:
+    ready = json.loads(page(service, "/readyz"))
+    assert ready["status"] == "ok"
+    assert {"database", "rpc", "events", "relay", "container"} <= set(ready["checks"])
+    assert set(json.loads(page(service, "/livez"))["checks"].values()) == {"ok"}
+    overview = call(service, "overview")
+    assert (overview["service"], overview["parked"]) == ("order", 0)
+    assert overview["outbox"] == {"unsent": 0, "oldest_age_s": None}
+    assert overview["queues"]["order.events"] == {"messages": 0, "consumers": 1}
+    assert overview["queues"]["rpc-order"]["consumers"] == 1
+    assert json.dumps(overview), "must cross RPC"
+
+
+def test_parked_message_is_listed_counted_and_dropped(service: Any, broker: str) -> None:
+    message_ids = {send_unreadable(broker) for _ in range(3)}
+    wait_until(lambda: call(service, "overview")["parked"] == 3, lambda: "three messages are parked")
+    first = call(service, "list_parked", limit=2)
+    rest = call(service, "list_parked", limit=2, cursor=first["next_cursor"])
+    items = first["items"] + rest["items"]
+    assert rest["next_cursor"] is None
+    assert {item["message_id"] for item in items} == message_ids
+    assert {item["body"] for item in items} == {"not JSON"}
+    assert 'oss_parked_now{service="order"} 3.0' in page(service, "/metrics")
+    for message_id in message_ids:
+        assert call(service, "drop_parked", message_id)["result"] == "dropped"
+    assert call(service, "list_parked") == {"items": [], "next_cursor": None}
+
+
+def test_replayed_message_comes_back_through_its_queue(service: Any, broker: str) -> None:
+    message_id = send_unreadable(broker)
+    wait_until(lambda: call(service, "overview")["parked"] == 1, lambda: "the message is parked")
+    before = call(service, "list_parked")["items"][0]["parked_at"]
+    assert call(service, "replay_parked", message_id)["result"] == "replayed"
+
+    def parked_again() -> bool:
+        items = call(service, "list_parked")["items"]
+        return bool(items) and items[0]["parked_at"] != before
+
+    wait_until(parked_again, lambda: "the message, unreadable as ever, is parked a second time")
+    call(service, "drop_parked", message_id)
+
+
+@pytest.mark.parametrize("operation", ["replay_parked", "drop_parked"])
+@pytest.mark.parametrize("message_id", [str(uuid4()), "no id", "", "\x00"])
+def test_unknown_message_is_not_found(service: Any, operation: str, message_id: str) -> None:
+    with pytest.raises(NotFound, match="order has no parked message"):
+        call(service, operation, message_id)
+
+
+def test_wrong_arguments_are_named(service: Any) -> None:
+    for operation, arguments, field in [
+        ("list_parked", {"limit": 0}, "limit"),
+        ("list_parked", {"cursor": "not ours"}, "cursor"),
+        ("republish_events", {"order_id": "not a UUID"}, "order_id"),
+    ]:
+        with pytest.raises(Invalid) as refused:
+            call(service, operation, **arguments)
+        assert refused.value.fields[0]["field"] == field
+    assert call(service, "republish_events", order_id=str(uuid4())) == {"events": 0}
