@@ -119,7 +119,9 @@ def from_rpc(name: str, args: list[Any], value: str) -> DomainError | None:
     cls = BY_NAME.get(name)
     if cls is None:
         return None
+    # Nameko writes everything but text and lists as text, so "no retry_after_s" arrives as "None".
+    detail_and_fields, retry_after_s = args[:2], [given for given in args[2:3] if given != "None"]
     try:
-        return cls(*args)
+        return cls(*detail_and_fields, *retry_after_s)
     except (TypeError, ValueError):
         return cls(value)
