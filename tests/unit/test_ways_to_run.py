@@ -1,0 +1,69 @@
+"""The ways to run the system agree with each other: Procfile, compose file, settings, lock."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from honcho.environ import parse_procfile
+
+from tools.environment import HTTP
+from tools.paths import ROOT, SERVICES
+
+COMMANDS = dict(parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes)
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+SETTINGS = sorted(path.name for path in (ROOT / "config").glob("*.yaml") if path.stem in {"base", *SERVICES})
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, value
+
+
+def test_procfile_runs_every_service_and_the_elements() -> None:
+    assert set(COMMANDS) == {*SERVICES, "elements"}
+
+
+@pytest.mark.parametrize("name", [*SERVICES, "elements"])
+def test_compose_runs_the_same_command_as_the_procfile(name: str) -> None:
+    assert COMPOSE[name]["command"] == shlex.split(COMMANDS[name])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_compose_asks_each_service_for_its_own_readiness(name: str) -> None:
+    assert COMPOSE[name]["healthcheck"]["test"][-1] == str(HTTP[name][1])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_usual_port_is_the_one_in_the_settings(name: str) -> None:
+    variable, port = HTTP[name]
+    text = (ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert f":${{{variable}:{port}}}" in text
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_can_come_from_the_environment(name: str) -> None:
+    loaded = yaml.load((ROOT / "config" / name).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    fixed = [path for path, value in leaves(loaded) if path != "BASE" and "${" not in str(value)]
+    assert fixed == [], f"config/{name}: these values cannot be set from the environment"
+
+
+def test_no_secret_has_a_value_in_the_settings() -> None:
+    for name in SETTINGS:
+        for path, value in leaves(yaml.load((ROOT / "config" / name).read_text(), Loader=yaml.BaseLoader)):
+            if re.search("KEY$|PASSWORD|SECRET", path):
+                assert re.fullmatch(r"\$\{[A-Z_]+:?\}", str(value)), f"config/{name}: {path} has a default"
+
+
+def test_every_locked_library_has_a_hash_and_none_a_place() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=[a-z0-9])", lock.strip())
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+    assert re.search(r"--(extra-)?index-url|--find-links|--trusted-host|://|\s@\s", lock) is None
