@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -72,11 +73,19 @@ class Client:
         return self._tokens[username]
 
     def place(self, order: Json | None = None, *, key: str | None = None) -> Json:
-        """Place an order, wait out rate limits, keep its subscriber's token; returns the answer."""
+        """Place an order and keep its subscriber's token; returns the answer."""
         headers = {"Idempotency-Key": key or uuid4().hex}
         answer = self.call("POST", "/api/orders", json=order or an_order(), headers=headers)
-        self._tokens[str(answer["order_id"])] = str(answer["token"])
+        self.remember(str(answer["order_id"]), str(answer["token"]))
         return answer
+
+    def remember(self, name: str, token: str) -> None:
+        """Call with this token from now on where `as_` is this name."""
+        self._tokens[name] = token
+
+    def token(self, name: str) -> str:
+        """The token kept under this name."""
+        return self._tokens[name]
 
     def order(self, order_id: str, *, as_: str | None = None) -> Json:
         """The order as MyPage shows it."""
@@ -136,6 +145,18 @@ class Client:
         visit = self.order(order_id)["visit"]
         return str(visit["technician_id"]).removeprefix("tech-")
 
+    def wait_for_visit(self, order_id: str, condition: Callable[[Json], bool]) -> Json:
+        """Wait until the order's visit, as MyPage shows it, fulfils a condition; returns the visit."""
+
+        def fulfilled() -> Json:
+            visit = self.order(order_id).get("visit")
+            return visit if visit and condition(visit) else {}
+
+        return wait_until(
+            fulfilled,
+            lambda: f"the visit of {order_id} changes; it is {_pretty(self.order(order_id))}",
+        )
+
     def complete(self, order_id: str, *, by: str | None = None) -> Json:
         """What the technician does on site: start, then complete with measured results."""
         return self._close(order_id, by or self.technician_of(order_id), "complete", {"results": RESULTS})
@@ -145,15 +166,20 @@ class Client:
         return self._close(order_id, by or self.technician_of(order_id), "reject", {"reason_code": reason_code})
 
     def _close(self, order_id: str, technician: str, how: str, body: Json) -> Json:
+        self.start_job(order_id, by=technician)
+        return self.call("POST", f"/api/jobs/{order_id}/{how}", as_=technician, json=body)
+
+    def start_job(self, order_id: str, *, by: str) -> None:
+        """The technician is on site."""
+
         def there() -> bool:
             # The order page may be ahead of fieldwork, which hears of the visit by its own queue.
-            response = self.request("POST", f"/api/jobs/{order_id}/start", as_=technician)
+            response = self.request("POST", f"/api/jobs/{order_id}/start", as_=by)
             if response.status_code not in (200, 202, 404):
                 raise UnexpectedAnswer(response)
             return bool(response.status_code != 404)
 
         wait_until(there, f"there is a job for order {order_id}")
-        return self.call("POST", f"/api/jobs/{order_id}/{how}", as_=technician, json=body)
 
 
 def _pretty(value: Any) -> str:
