@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5
 READ_SLICE_S = 1.0
 BACKOFF_S = (0.1, 5.0)
+LOG_EVERY = 12
+"""At the longest backoff: about one line a minute while the broker is down."""
 
 
 class LinkDown(Exception):
@@ -182,7 +184,7 @@ class Link:
                 log.debug("link %s: socket was closed already", self.name)
 
     def _keep(self) -> None:
-        backoff_s = BACKOFF_S[0]
+        backoff_s, failures = BACKOFF_S[0], 0
         while not self._stopping:
             connection = Connection(
                 self._uri,
@@ -194,10 +196,11 @@ class Link:
             session = None
             try:
                 session = self._open(connection)
-                backoff_s = BACKOFF_S[0]
+                backoff_s, failures = BACKOFF_S[0], 0
                 self._read(session)
             except Exception as exc:
-                if not self._stopping:
+                failures += 1
+                if not self._stopping and failures % LOG_EVERY == 1:
                     log.warning("link %s: broker connection lost or refused: %r", self.name, exc)
             finally:
                 self._close(connection, session)

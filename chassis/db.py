@@ -143,6 +143,8 @@ class Store(Database):
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=True,
+            # Values are subscribers' data; an SQL error in the log shows none of them.
+            hide_parameters=True,
             # A connection that was cut must be noticed by us, not by TCP an hour later.
             connect_args={
                 "application_name": name,

@@ -29,6 +29,9 @@ class Loop(Entrypoint):
     A transaction wakes it with `tx.wake("name")`. An error is logged and followed by a growing pause.
     """
 
+    # A round that finds nothing would otherwise leave a span of its own each time.
+    traced = False
+
     def __init__(self, name: str, workers: int | str = 1, idle_s: float | str = 1.0, **kwargs: Any) -> None:
         self.name = name
         self._workers = workers

@@ -12,7 +12,7 @@ from typing import Any
 
 from kombu import Queue
 from nameko.exceptions import ContainerBeingKilled, MalformedRequest, UnserializableValueError, serialize
-from nameko.messaging import QueueConsumer
+from nameko.messaging import QueueConsumer, QueueConsumerStopped
 from nameko.rpc import RPC_QUEUE_TEMPLATE, Rpc, RpcConsumer, get_rpc_exchange
 
 from chassis import metrics
@@ -58,6 +58,14 @@ class BoundedQueueConsumer(QueueConsumer):
     @property
     def prefetch_count(self) -> int:
         return int(merged(self.container.config)["RPC_PREFETCH"])
+
+    def run(self) -> None:
+        """Consume until stopped; a stop before the first connection is no error, as it is in Nameko's own."""
+        try:
+            super().run()
+        except QueueConsumerStopped as stopped:
+            if not self._consumers_ready.ready():
+                self._consumers_ready.send_exception(stopped)
 
 
 class BoundedRpcConsumer(RpcConsumer):

@@ -20,6 +20,8 @@ from contracts.events import FieldworkRejected, OrderCancelRequested, OrderPlace
 from contracts.ids import new_id
 from element_sim.client import SimClient
 from tests.harness.containers import Wiretap, call, engine, running, wiretap
+from tests.harness.databases import Databases
+from tools.nodes import Nodes
 from tools.waiting import wait_until
 
 SMALL_INVENTORY = {"olt-1": {"kind": "olt", "slots": 2, "pons": 4, "onus": 64}}
@@ -101,8 +103,37 @@ class ActivationUnderTest:
             result = conn.execute(sa.text(statement), values)
             return result.all() if result.returns_rows else None
 
+    def forget(self) -> None:
+        """Make the running service like new for the next test: no order, no held port, whole elements, nothing heard."""
+        self.elements.heal()
+        self.sql("update activations set state = 'reverted', stuck_since = null")
+        wait_until(
+            lambda: self.sql("select count(*) from activations where lease_until > now()")[0][0] == 0,
+            "the rounds at work to end",
+        )
+        wait_until(lambda: self.sql("select count(*) from outbox where sent_at is null")[0][0] == 0, "an empty outbox")
+        self.sql("delete from activations")
+        self.sql("update ports set order_id = null where order_id is not null")
+        self.tap.heard("", 0)
+        self.tap.seen.clear()
+        for element, entries in self.elements.entries().items():
+            for key in entries:
+                self.elements.delete(element, key)
+
     def ports_held(self) -> int:
         return int(self.sql("select count(*) from ports where order_id is not null")[0][0])
+
+
+@contextmanager
+def own_nodes(databases: Databases, nodes: Nodes) -> Iterator[tuple[str, str]]:
+    """A database and a virtual host that several tests share: their URIs; dropped at the end."""
+    name = f"t-{new_id().hex}"
+    database_uri, amqp_uri = databases.fresh("activation"), nodes.make_vhost(name)
+    try:
+        yield database_uri, amqp_uri
+    finally:
+        databases.drop(database_uri)
+        nodes.drop_vhost(name)
 
 
 @contextmanager

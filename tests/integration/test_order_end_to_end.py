@@ -1,0 +1,121 @@
+"""The mission, sentence by sentence, through HTTP against the real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from element_sim.client import SimClient
+from tests.harness.checker import assert_each_ended_once, live_orders
+from tests.harness.client import Client, an_order, internet, tv
+from tools.system import System
+
+
+def _events(page: dict[str, object]) -> list[str]:
+    timeline = page["timeline"]
+    assert isinstance(timeline, list)
+    return [entry["event"] for entry in timeline]
+
+
+def test_an_order_for_internet_and_tv_runs_to_completion(system: System, client: Client) -> None:
+    order_id = client.place(an_order(items=[internet(), tv()]))["order_id"]
+    page = client.wait_for_status(order_id, "activated")
+    assert order_id in live_orders(system), "activation writes the subscriber to the network elements"
+    client.schedule(order_id)
+    page = client.wait_for_status(order_id, "scheduled")
+    assert page["visit"]["technician_name"]
+    client.complete(order_id)
+    page = client.wait_for_status(order_id, "completed")
+    assert _events(page) == [
+        "order_placed", "activation_completed", "visit_scheduled", "fieldwork_completed", "order_completed",
+    ]  # fmt: skip
+    assert_each_ended_once(system, {order_id: "completed"})
+
+
+def test_a_rejected_job_puts_every_network_element_back(system: System, client: Client) -> None:
+    with SimClient(system.element_port) as elements:
+        before = elements.entries()
+        order_id = client.place(an_order(items=[internet(quantity=2), tv()]))["order_id"]
+        client.schedule(order_id)
+        assert elements.entries() != before
+        client.reject(order_id, reason_code="no_fibre")
+        page = client.wait_for_status(order_id, "rejected")
+        assert elements.entries() == before, "exactly as it was"
+    assert "fieldwork_rejected" in _events(page)
+    assert_each_ended_once(system, {order_id: "rejected"})
+
+
+def test_the_subscriber_can_cancel_before_anything_is_provisioned(system: System, client: Client) -> None:
+    with system.stopped("activation"):
+        order_id = client.place()["order_id"]
+        client.wait_for_status(order_id, "placed")
+        assert client.cancel(order_id).status_code == 202
+        client.wait_for_status(order_id, "cancelling")
+    client.wait_for_status(order_id, "cancelled")
+    assert_each_ended_once(system, {order_id: "cancelled"})
+
+
+def _until_activated(client: Client, order_id: str) -> None:
+    client.wait_for_status(order_id, "activated")
+
+
+def _until_scheduled(client: Client, order_id: str) -> None:
+    client.schedule(order_id)
+    client.wait_for_status(order_id, "scheduled")
+
+
+def _until_started(client: Client, order_id: str) -> None:
+    client.schedule(order_id)
+    technician = client.technician_of(order_id)
+    client.start_job(order_id, by=technician)
+
+
+@pytest.mark.parametrize("until", [_until_activated, _until_scheduled, _until_started])
+def test_the_subscriber_can_cancel_at_each_stage_and_everything_is_put_back(
+    system: System, client: Client, until: Callable[[Client, str], None]
+) -> None:
+    order_id = client.place()["order_id"]
+    until(client, order_id)
+    answer = client.cancel(order_id)
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
+    page = client.wait_for_status(order_id, "cancelled")
+    assert "activation_reverted" in _events(page)
+    assert_each_ended_once(system, {order_id: "cancelled"})
+
+
+def test_a_cancel_after_the_work_is_done_is_refused(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.schedule(order_id)
+    client.complete(order_id)
+    client.wait_for_status(order_id, "completed")
+    answer = client.cancel(order_id)
+    assert answer.status_code == 409
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert_each_ended_once(system, {order_id: "completed"})
+
+
+def test_a_cancel_that_loses_the_race_against_the_technician_is_told_so(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.schedule(order_id)
+    technician = client.technician_of(order_id)
+    client.start_job(order_id, by=technician)
+    with system.stopped("scheduling"):
+        # The cancel cannot travel down to field work while scheduling is stopped: the technician comes first.
+        assert client.cancel(order_id).status_code == 202
+        client.complete(order_id, by=technician)
+        page = client.wait_for_status(order_id, "completed")
+    assert page["cancel_refused"] is True
+    assert_each_ended_once(system, {order_id: "completed"})
+
+
+def test_the_visit_can_be_moved_and_the_technician_s_list_follows(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.schedule(order_id)
+    first = client.wait_for_status(order_id, "scheduled")["visit"]
+    client.appoint(order_id, window=3)
+    moved = client.wait_for_visit(order_id, lambda visit: visit["window_start"] != first["window_start"])
+    assert moved["revision"] > first["revision"]
+    client.complete(order_id)
+    client.wait_for_status(order_id, "completed")
+    assert_each_ended_once(system, {order_id: "completed"})
