@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from typing import Any
 
 import pytest
@@ -67,3 +70,27 @@ def test_every_locked_library_has_a_hash_and_none_a_place() -> None:
     entries = re.split(r"\n(?=[a-z0-9])", lock.strip())
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
     assert re.search(r"--(extra-)?index-url|--find-links|--trusted-host|://|\s@\s", lock) is None
+
+
+def imported_libraries() -> Iterator[tuple[str, str]]:
+    folders = ("chassis", "contracts", "tools", "tests", "element_sim", *(f"{name}_svc" for name in SERVICES))
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for top in {name.partition(".")[0] for name in names}:
+                if top not in sys.stdlib_module_names and top not in folders:
+                    yield top, str(path.relative_to(ROOT))
+
+
+def test_every_library_that_is_imported_is_asked_for() -> None:
+    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    asked = {re.split(r"[\[=<>~!; ]", line)[0].lower().replace("_", "-") for line in lines if line[:1].isalnum()}
+    brought_by = packages_distributions()
+    missing = {
+        f"{top} (in {path})"
+        for top, path in imported_libraries()
+        if not {name.lower().replace("_", "-") for name in brought_by.get(top, ())} & asked
+    }
+    assert missing == set(), "add these to requirements.in and run `make lock`"
