@@ -16,12 +16,15 @@ import structlog
 from eventlet import Timeout
 from eventlet.event import Event
 from nameko.extensions import DependencyProvider
+from prometheus_client import Gauge
 
 from chassis.amqp import Link, Session
 from chassis.settings import merged
 from contracts.changes import EXCHANGE, OrderChanged
 
 MAX_HINTS = 10_000
+
+STREAMS = Gauge("gateway_streams_open", "Streams of order pages that clients hold open")
 
 _log = structlog.get_logger(__name__)
 
@@ -88,6 +91,7 @@ class Changes(DependencyProvider):
     def setup(self) -> None:
         config = merged(self.container.config)
         self.board = Board()
+        STREAMS.set_function(lambda: len(self.board))
         self._link = Link(
             config["AMQP_URI"],
             "gateway-changes",

@@ -73,7 +73,7 @@ class Limits:
         window_s = float(lookup(config, "SIGN_IN_WINDOW_S", 300.0))
         failures = int(lookup(config, "SIGN_IN_FAILURES", 5))
         self._user = SignInLock(failures, window_s)
-        self._address = SignInLock(failures * 10, window_s)
+        self._address = SignInLock(int(lookup(config, "SIGN_IN_ADDRESS_FAILURES", 200)), window_s)
         self._hashing = Semaphore(2)
         self.max_streams = int(lookup(config, "SSE_MAX_STREAMS", 300))
 
@@ -112,7 +112,9 @@ class Limits:
 
 
 class LimitsProvider(DependencyProvider):
-    """Settings: `ORDER_RATE_PER_S`, `ORDER_RATE_BURST`, `SIGN_IN_FAILURES`, `SIGN_IN_WINDOW_S`, `SSE_MAX_STREAMS`."""
+    """Settings: `ORDER_RATE_PER_S`, `ORDER_RATE_BURST`, `SIGN_IN_FAILURES` (of one user from one address),
+    `SIGN_IN_ADDRESS_FAILURES` (of all users from one address), `SIGN_IN_WINDOW_S`, `SSE_MAX_STREAMS`.
+    """
 
     def setup(self) -> None:
         self.limits = Limits(merged(self.container.config))

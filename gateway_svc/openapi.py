@@ -51,7 +51,7 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
 
 
 def _schemas(table: list[Route]) -> tuple[Mapping[Any, Any], dict[str, Any]]:
-    inputs = {entry.body for entry in table if entry.body} | {entry.query for entry in table if entry.query}
+    inputs = {entry.body for entry in table if entry.body}
     outputs = {model for entry in table for model in entry.answers.values() if model} | {Problem}
     wanted: list[Any] = [(model, "validation") for model in inputs] + [(model, "serialization") for model in outputs]
     wanted.sort(key=lambda pair: (pair[0].__name__, pair[1]))

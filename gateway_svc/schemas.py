@@ -99,7 +99,7 @@ Moment = Annotated[str, AfterValidator(_moment), Field(description="RFC 3339 tim
 Cursor = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9_=.:-]+$")]
 _DAY: TypeAdapter[Any] = TypeAdapter(Day)
 _INSTANT: TypeAdapter[Any] = TypeAdapter(Instant)
-Limit = Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=MAX_LIMIT)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_whole_number)]
 
 VisitState = Literal["requested", "flagged", "scheduled", "cancelling", "cancelled", "completed", "rejected"]
 

@@ -5,6 +5,7 @@ It answers no RPC and consumes no events, so it starts and takes orders while th
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -116,6 +117,7 @@ class GatewayService(
             raise Unavailable("sign-in is not possible at the moment", retry_after_s=5.0) from exc
 
 
+@functools.cache
 def document() -> dict[str, Any]:
     """The OpenAPI document of the whole interface."""
     return openapi.document([*ROUTES, *OPERATED], VERSION)

@@ -1,0 +1,163 @@
+"""The gateway in front of the running system: streams, ownership, sign-in, operators' views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import requests
+from eventlet import Timeout
+
+from contracts.ids import new_id
+from tests.harness.client import Client
+from tools.system import System
+from tools.waiting import wait_until
+
+DEADLINE_S = 60
+
+
+@contextmanager
+def stream(system: System, client: Client, order_id: str, last_event_id: str | None = None) -> Iterator[Iterator[Any]]:
+    """The order's events as they come, each as (id, page); `None` is a keep-alive comment."""
+    headers = {"Authorization": f"Bearer {client.token(order_id)}"}
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
+    url = f"{system.url}/api/orders/{order_id}/stream"
+    with requests.get(url, headers=headers, stream=True, timeout=DEADLINE_S) as response, Timeout(DEADLINE_S):
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        yield events(response)
+
+
+def events(response: requests.Response) -> Iterator[tuple[str, dict[str, Any]] | None]:
+    fields: dict[str, str] = {}
+    for raw in response.iter_lines(chunk_size=1):
+        name, _, value = raw.decode().partition(": ")
+        if raw and name:
+            fields[name] = value
+        elif raw:
+            yield None
+        elif "data" in fields:
+            yield fields["id"], json.loads(fields["data"])
+            fields = {}
+
+
+def until(arriving: Iterator[Any], status: str) -> list[tuple[str, dict[str, Any]]]:
+    """The events up to the first one with this status."""
+    seen: list[tuple[str, dict[str, Any]]] = []
+    for event in arriving:
+        if event is not None:
+            seen.append(event)
+            if event[1]["status"] == status:
+                return seen
+    raise AssertionError(f"the stream ended before {status}: {seen}")
+
+
+def test_a_stream_shows_the_present_and_then_each_change(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    with stream(system, client, order_id) as arriving:
+        seen = until(arriving, "activated")
+    versions = [int(event_id) for event_id, _ in seen]
+    assert versions == sorted(set(versions)) or seen[0][1]["version"] == 0
+    assert seen[-1][1] == client.order(order_id)
+
+    with stream(system, client, order_id, last_event_id=seen[-1][0]) as arriving:
+        assert next(arriving) is None, "nothing new: no event, only a sign of life"
+        assert client.cancel(order_id).status_code == 202
+        later = until(arriving, "cancelled")
+    assert all(int(event_id) > versions[-1] for event_id, _ in later)
+
+    with stream(system, client, order_id, last_event_id="0") as arriving:
+        assert until(arriving, "cancelled") == [later[-1]], "the present state only, not the past"
+
+
+def test_streams_that_clients_left_are_gone(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    for _ in range(5):
+        with stream(system, client, order_id) as arriving:
+            next(arriving)
+
+    def none_is_open() -> bool:
+        return "gateway_streams_open 0.0" in requests.get(f"{system.url}/metrics", timeout=10).text
+
+    wait_until(none_is_open, "the gateway has noticed that the clients have left")
+
+
+def test_a_subscriber_sees_and_touches_one_order_only(client: Client) -> None:
+    mine, other = client.place()["order_id"], client.place()["order_id"]
+    client.wait_for_status(mine, ("placed", "activated"))
+
+    assert [item["order_id"] for item in client.call("GET", "/api/orders", as_=mine)["items"]] == [mine]
+    assert client.request("GET", f"/api/orders/{other}", as_=mine).status_code == 403
+    assert client.request("GET", f"/api/orders/{other}/stream", as_=mine).status_code == 403
+    assert client.request("POST", f"/api/orders/{other}/cancel", as_=mine).status_code == 403
+    assert client.request("GET", f"/api/orders/{mine}").status_code == 401
+    assert client.request("GET", "/api/visits", as_=mine).status_code == 403
+    assert client.request("GET", f"/api/orders/{new_id()}", as_="operator").status_code == 404
+
+
+def test_a_technician_does_their_own_jobs_only_and_an_operator_may_stand_in(client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.schedule(order_id)
+    owner = client.technician_of(order_id)
+    another = "lee" if owner != "lee" else "kim"
+    day = client.order(order_id)["visit"]["window_start"][:10]
+
+    refused = wait_until(
+        lambda: next((r for r in [client.request("POST", f"/api/jobs/{order_id}/start", as_=another)]
+                      if r.status_code != 404), None),
+        "fieldwork knows the job",
+    )
+    assert refused is not None and refused.status_code == 403
+    jobs = client.call("GET", f"/api/jobs?date={day}&limit=200", as_=another)["items"]
+    assert order_id not in [job["order_id"] for job in jobs]
+    assert client.call("POST", f"/api/jobs/{order_id}/start", as_="operator")["state"] == "started"
+    client.complete(order_id, by=owner)
+    done = client.wait_for_status(order_id, "completed")
+    assert done["results"]["ont_serial"]
+    assert client.cancel(order_id).status_code == 409
+
+
+def test_repeated_failures_to_sign_in_lock_the_caller_out(client: Client) -> None:
+    wrong = {"username": f"nobody-{uuid4().hex[:8]}", "password": "wrong"}
+    statuses = [client.request("POST", "/api/sessions", json=wrong).status_code for _ in range(6)]
+    assert statuses == [401] * 5 + [429]
+    locked = client.request("POST", "/api/sessions", json=wrong)
+    assert int(locked.headers["Retry-After"]) > 0
+    assert client.login("operator"), "others still get in"
+
+
+def test_what_staff_do_is_written_down(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.wait_for_status(order_id, ("placed", "activated"))
+    assert client.cancel(order_id, as_="operator").status_code == 202
+
+    rows = system.db("gateway", "select username, role, action, status from audit_log where order_id = :o", o=order_id)
+    assert rows == [{"username": "operator", "role": "operator", "action": "cancel_order", "status": 202}]
+
+
+def test_the_overview_shows_every_service_and_names_the_one_that_is_away(system: System, client: Client) -> None:
+    client.place()
+    overview = client.call("GET", "/api/ops/overview", as_="operator")
+    assert list(overview["services"]) == ["order", "activation", "scheduling", "fieldwork", "mypage"]
+    assert {found["status"] for found in overview["services"].values()} == {"ok"}
+    assert set(overview["breakers"]) == set(overview["services"])
+    assert {found["status"] for found in overview["oldest_open"]} <= {
+        "placed", "fallout", "activated", "scheduled", "cancelling", "rejecting"
+    }
+    with system.stopped("scheduling"):
+        away = client.call("GET", "/api/ops/overview", as_="operator")["services"]
+        assert away["scheduling"]["status"] == "unreachable" and away["order"]["status"] == "ok"
+        parked = client.call("GET", "/api/ops/parked", as_="operator")
+        assert parked["unreachable"] == ["scheduling"]
+        queue = client.request("GET", "/api/visits", as_="dispatcher")
+        assert queue.status_code == 503 and int(queue.headers["Retry-After"]) >= 1
+
+
+def test_every_answer_carries_its_request_id_and_joins_the_callers_trace(system: System) -> None:
+    response = requests.get(f"{system.url}/api/products", headers={"X-Request-ID": "my-id-1"}, timeout=10)
+    assert response.headers["X-Request-ID"] == "my-id-1"
+    assert [item["kind"] for item in response.json()["items"]].count("internet") >= 1
+    assert requests.get(f"{system.url}/api/products", timeout=10).headers["X-Request-ID"]

@@ -1,0 +1,126 @@
+"""Intake never stops: orders are taken without broker, database or order service, and survive the gateway's death."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import requests
+from eventlet import GreenPool
+
+from gateway_svc.journal import Journal
+from tests.harness.client import Client, an_order
+from tools.paths import ROOT
+from tools.ports import free_port
+from tools.process import Child
+from tools.system import System
+from tools.waiting import wait_until
+
+
+class LonelyGateway:
+    """A gateway process with nothing behind it: no broker, no database, no other service."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journal_path = folder / "journal.sqlite3"
+        port = free_port()
+        nobody = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = Child(
+            "lonely-gateway",
+            [sys.executable, "-m", "nameko", "run", "--config", "config/gateway.yaml", "gateway_svc.service"],
+            env=dict(os.environ) | {
+                "OSS_HTTP_PORT": str(port),
+                "AMQP_URI": f"amqp://guest:guest@127.0.0.1:{nobody}//",
+                "GATEWAY_DB_URI": f"postgresql+psycopg2://postgres@127.0.0.1:{nobody}/nothing",
+                "TOKEN_KEY": "only for this test, 32 characters",
+                "JOURNAL_PATH": str(self.journal_path),
+                "PYTHONWARNINGS": "ignore",
+            },
+            log=folder / "gateway.log",
+            cwd=ROOT,
+        )
+        self.client = Client(self.url, staff_password="")
+
+    def start(self) -> None:
+        self.process.start()
+        wait_until(lambda: requests.get(f"{self.url}/readyz", timeout=5).ok, lambda: f"ready\n{self.process.tail()}")
+
+
+@pytest.fixture
+def lonely(tmp_path: Path) -> Iterator[LonelyGateway]:
+    gateway = LonelyGateway(tmp_path)
+    gateway.start()
+    yield gateway
+    gateway.process.stop()
+
+
+def test_a_gateway_with_nothing_behind_it_takes_orders_and_keeps_them_through_kill_9(lonely: LonelyGateway) -> None:
+    client = lonely.client
+    placed = [client.place(key=f"key-{number}") for number in range(20)]
+    assert {answer["status"] for answer in placed} == {"accepted"}
+    order_id = placed[0]["order_id"]
+    assert client.order(order_id)["status"] == "accepted"
+    cancelled = client.cancel(placed[1]["order_id"])
+    assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelling")
+
+    lonely.process.kill()
+    kept = Journal(lonely.journal_path)
+    entries = kept.pending(100)
+    kept.close()
+    assert [str(entry.order_id) for entry in entries[:20]] == [answer["order_id"] for answer in placed]
+    assert [(entry.kind, str(entry.order_id)) for entry in entries[20:]] == [("cancel", placed[1]["order_id"])]
+
+    lonely.start()
+    assert client.place(key="key-0") == placed[0], "the same key gets the same answer, also after the restart"
+    assert client.order(order_id)["status"] == "accepted"
+    assert client.order(placed[1]["order_id"])["status"] == "cancelling"
+
+
+def test_what_cannot_work_without_the_others_says_when_to_come_back(lonely: LonelyGateway) -> None:
+    sign_in = lonely.client.request("POST", "/api/sessions", json={"username": "operator", "password": "x"})
+    answer = lonely.client.place()
+    windows = lonely.client.request("GET", f"/api/visits/{answer['order_id']}/windows", as_=answer["order_id"])
+    for response in (sign_in, windows):
+        assert response.status_code == 503 and int(response.headers["Retry-After"]) >= 1
+        assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_orders_taken_while_order_svc_is_down_arrive_once_and_in_order(system: System, client: Client) -> None:
+    system.stop("order")
+    placed = [client.place() for _ in range(10)]
+    assert {answer["status"] for answer in placed} == {"accepted"}
+    cancelled = client.cancel(placed[3]["order_id"])
+    assert cancelled.status_code == 202
+    system.kill("gateway")
+    system.start("gateway")
+    system.start("order")
+
+    for number, answer in enumerate(placed):
+        expected = ("cancelled",) if number == 3 else ("placed", "activated")
+        client.wait_for_status(answer["order_id"], expected)
+    rows = system.db("order", "select order_id from orders where order_id = any(:ids) order by order_id",
+                     ids=[UUID(answer["order_id"]) for answer in placed])
+    assert [str(row["order_id"]) for row in rows] == [answer["order_id"] for answer in placed]
+    overview = client.call("GET", "/api/ops/overview", as_="operator")
+    assert (overview["journal"]["pending"], overview["journal"]["failed"]) == (0, 0)
+
+
+def test_one_key_at_one_moment_is_one_order(system: System, client: Client) -> None:
+    headers = {"Idempotency-Key": "at-the-same-moment"}
+
+    def place(_: int) -> tuple[int, str]:
+        response = requests.post(f"{system.url}/api/orders", json=an_order(), headers=headers, timeout=30)
+        return response.status_code, response.text
+
+    answers = set(GreenPool(20).imap(place, range(20)))
+    assert len(answers) == 1 and next(iter(answers))[0] in (201, 202)
+
+    other = client.request("POST", "/api/orders", json=an_order(postcode="06237"), headers=headers)
+    assert other.status_code == 409
+    spaced = client.request("POST", "/api/orders", headers=headers | {"Content-Type": "application/json"},
+                            data=b" " + requests.Request(method="POST", url=system.url, json=an_order()).prepare().body)
+    assert (spaced.status_code, spaced.text) == next(iter(answers)), "white space does not make another order"
