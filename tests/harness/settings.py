@@ -12,6 +12,7 @@ FAST: dict[str, str] = {
     "ORDER_RATE_PER_S": "1000",
     "ORDER_RATE_BURST": "5000",
     "SSE_REREAD_S": "1",
+    "VISIT_RETRY_MAX_S": "1",
     "BOOKING_HORIZON_DAYS": "400",
     **{f"RPC_{name}_TIMEOUT_S": "2" for name in _CALLED},
     **{f"RPC_{name}_BREAKER_FAILURES": "3" for name in _CALLED},
