@@ -54,10 +54,14 @@ class _Pending:
 
 @dataclass
 class Session:
-    """One life of the connection. Delivery tags mean something only within it."""
+    """One life of the connection. Delivery tags mean something only within it.
+
+    It is `alive` before the link calls itself connected: messages are delivered while `on_session` still consumes.
+    """
 
     channel: Any
     connection: Connection
+    alive: bool = True
     pending: dict[int, _Pending] = field(default_factory=dict)
     published: int = 0
 
@@ -157,13 +161,14 @@ class Link:
     def ack(self, session: Session, tag: int, multiple: bool = False) -> None:
         """Acknowledge; nothing happens where the session has ended, since the broker delivers again then."""
         with self._write:
-            if session is not self.session:
+            if not session.alive:
                 return
             try:
                 session.channel.basic_ack(tag, multiple)
             except Exception as exc:
                 log.warning("link %s: acknowledgement failed: %r", self.name, exc)
                 self._break()
+                session.alive = False
 
     def cancel(self, consumer_tag: str) -> None:
         """Stop deliveries to this consumer, without waiting for the broker's answer."""
@@ -178,6 +183,7 @@ class Link:
     def _break(self) -> None:
         session, self.session = self.session, None
         if session is not None:
+            session.alive = False
             try:
                 session.connection.connection.transport.sock.shutdown(2)
             except (OSError, AttributeError):
@@ -193,7 +199,7 @@ class Link:
                 # One attempt, so that the growing pause between attempts is ours.
                 transport_options={"max_retries": 1, "confirm_publish": False},
             )
-            session = None
+            session: Session | None = None
             try:
                 session = self._open(connection)
                 backoff_s, failures = BACKOFF_S[0], 0
@@ -209,7 +215,8 @@ class Link:
                 backoff_s = min(backoff_s * 2, BACKOFF_S[1])
 
     def _open(self, connection: Connection) -> Session:
-        with eventlet.Timeout(CONNECT_TIMEOUT_S * 2):
+        # An exception of its own: a bare eventlet.Timeout is no Exception and would end the greenlet.
+        with eventlet.Timeout(CONNECT_TIMEOUT_S * 2, LinkDown("the broker does not answer")):
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
             channel = connection.channel()
             channel.confirm_select()
@@ -217,8 +224,12 @@ class Link:
             channel.events["basic_ack"].add(lambda tag, multiple: session.settle(tag, multiple, Outcome.CONFIRMED))
             channel.events["basic_nack"].add(lambda tag, multiple: session.settle(tag, multiple, Outcome.REFUSED))
             channel.events["basic_return"].add(session.returned)
-            if self._on_session is not None:
-                self._on_session(session)
+            try:
+                if self._on_session is not None:
+                    self._on_session(session)
+            except BaseException:
+                session.alive = False
+                raise
         self.session = session
         log.info("link %s: connected", self.name)
         return session
@@ -238,6 +249,7 @@ class Link:
         # Not close(): it waits for the answer of a broker that may be frozen.
         connection.collect()
         if session is not None:
+            session.alive = False
             session.lose_all()
         if self._on_lost is not None:
             self._on_lost()

@@ -109,7 +109,7 @@ class BatchHandler(Entrypoint):
             except Empty:
                 break
         # A message whose connection is gone is delivered again; handling this copy would be waste.
-        return [delivery for delivery in batch if delivery is not None and delivery.session is self._link.session]
+        return [delivery for delivery in batch if delivery is not None and delivery.session.alive]
 
     def _handle(self, batch: Sequence[Delivery]) -> None:
         work = []

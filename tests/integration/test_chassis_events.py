@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import eventlet
 import pytest
 import sqlalchemy as sa
 from kombu import Connection, Exchange, Queue
 from nameko.containers import ServiceContainer
 
+from chassis.amqp import Session
+from chassis.batch import BatchHandler
 from chassis.db import store_of
 from contracts import events
 from contracts.ids import new_id
@@ -180,6 +183,34 @@ def test_a_message_that_killed_its_process_again_and_again_is_taken_away_and_par
     publish(service.amqp_uri, "order.parked", event.encode(), message_id=str(event.event_id))
     [parked] = wait_until(service.parked, "parked")
     assert "delivery limit" in parked.error
+
+
+def test_a_message_that_arrives_while_the_link_is_still_opening_is_handled(
+    vhost: str, database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = database("order")
+    with running(OrderService, uri, vhost) as container:
+        first = Service(container, vhost)
+        [order_id] = first.place()
+        exchange = first.exchange
+    waiting = an_event(events.ActivationCompleted, order_id)
+    publish(vhost, waiting.event_type, waiting.encode(), exchange=exchange, message_id=str(waiting.event_id))
+    consume = BatchHandler._consume
+    arrived: list[Any] = []
+
+    def consume_slowly(handler: BatchHandler, session: Session) -> None:
+        put = handler._arrived.put
+        monkeypatch.setattr(handler._arrived, "put", lambda delivery: (arrived.append(delivery), put(delivery)))
+        consume(handler, session)
+        while not arrived:
+            session.connection.drain_events(timeout=10)
+        while handler._arrived.qsize():
+            eventlet.sleep(0)
+
+    monkeypatch.setattr(BatchHandler, "_consume", consume_slowly)
+    with running(OrderService, uri, vhost) as container:
+        service = Service(container, vhost)
+        wait_until(lambda: service.state(order_id) == "activated", "handled although it came early")
 
 
 def test_while_the_database_is_away_no_attempt_is_counted(service: Service, tap: Queue) -> None:
