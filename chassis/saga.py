@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -34,7 +34,7 @@ class Message(Protocol):
 class Row(Protocol):
     """The state of one order in one service: a frozen dataclass whose fields are the table's columns."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def order_id(self) -> uuid.UUID: ...
@@ -72,7 +72,7 @@ class Saga(Generic[R]):
         self._sql = sql_table
         self._evolve = evolve
         self._event = event
-        self._columns = [field.name for field in fields(row_type)]  # type: ignore[arg-type]
+        self._columns = [field.name for field in fields(row_type)]
 
     def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
         """Let messages that are new take effect, in order; those seen before are skipped."""

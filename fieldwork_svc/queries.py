@@ -26,7 +26,7 @@ def get_job(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's job; None where no technician was ever assigned."""
     query = sa.select(*_COLUMNS).where(table.c.order_id == order_id, table.c.technician_id.is_not(None))
     row = conn.execute(query).mappings().one_or_none()
-    return None if row is None else _json(row)
+    return None if row is None else _json(dict(row))
 
 
 def list_jobs(
@@ -48,7 +48,7 @@ def list_jobs(
     if cursor is not None:
         query = query.where(key > sa.tuple_(*_key(cursor)))
     query = query.order_by(table.c.window_start, table.c.order_id).limit(limit + 1)
-    rows = [_json(row) for row in conn.execute(query).mappings()]
+    rows = [_json(dict(row)) for row in conn.execute(query).mappings()]
     page = rows[:limit]
     more = encode_cursor(page[-1]["window_start"], page[-1]["order_id"]) if len(rows) > limit else None
     return {"items": page, "next_cursor": more}

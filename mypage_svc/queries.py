@@ -76,7 +76,7 @@ def page_answer(page: Page) -> dict[str, Any]:
 def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
     row = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id)).mappings().one_or_none()
-    return None if row is None else _answer(row)
+    return None if row is None else _answer(dict(row))
 
 
 def list_pages(
@@ -93,7 +93,7 @@ def list_pages(
         query = query.where(pages.c.phone == phone)
     if cursor is not None:
         query = query.where(pages.c.order_id < _key(cursor))
-    rows = [_answer(row) for row in conn.execute(query).mappings()]
+    rows = [_answer(dict(row)) for row in conn.execute(query).mappings()]
     items = rows[:limit]
     return {"items": items, "next_cursor": encode_cursor(items[-1]["order_id"]) if len(rows) > limit else None}
 
