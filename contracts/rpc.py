@@ -48,11 +48,15 @@ OrderStatus = Literal[
 
 
 class PlaceOrder(OrderRequest):
-    """An order as the gateway forwards it. `accepted_at` is when the gateway took it."""
+    """An order as the gateway forwards it. `accepted_at` is when the gateway took it.
+
+    `traceparent` is the request's: orders of many requests travel in one call, and each carries on its own trace.
+    """
 
     order_id: UUID
     accepted_at: AwareDatetime
     idempotency_key: str | None = None
+    traceparent: str | None = None
 
 
 class PlaceOrderResult(Value):

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-import structlog
 from eventlet import Timeout
 from eventlet.event import Event
 from nameko.extensions import DependencyProvider
 from prometheus_client import Gauge
 
 from chassis.amqp import Link, Session
+from chassis.logging import get_logger
 from chassis.settings import merged
 from contracts.changes import EXCHANGE, OrderChanged
 
@@ -26,7 +26,7 @@ MAX_HINTS = 10_000
 
 STREAMS = Gauge("gateway_streams_open", "Streams of order pages that clients hold open")
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class Subscription:

@@ -12,6 +12,7 @@ from eventlet.semaphore import Semaphore
 from nameko.exceptions import ConfigurationError
 from nameko.extensions import DependencyProvider
 from prometheus_client import Gauge
+from werkzeug.wrappers import Request
 
 from chassis import clock
 from chassis.health import register_check
@@ -74,8 +75,16 @@ class Limits:
         failures = int(lookup(config, "SIGN_IN_FAILURES", 5))
         self._user = SignInLock(failures, window_s)
         self._address = SignInLock(int(lookup(config, "SIGN_IN_ADDRESS_FAILURES", 200)), window_s)
+        self._proxies = int(lookup(config, "TRUSTED_PROXIES", 0))
         self._hashing = Semaphore(2)
         self.max_streams = int(lookup(config, "SSE_MAX_STREAMS", 300))
+
+    def address(self, request: Request) -> str:
+        """Who calls: the connection's address or, behind proxies of ours, the one the outermost of them saw."""
+        forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+        if 0 < self._proxies <= len(forwarded):
+            return forwarded[-self._proxies][:64]
+        return request.remote_addr or "unknown"
 
     def order(self, address: str) -> None:
         """Raise TooManyRequests where this address orders too often."""
@@ -113,7 +122,8 @@ class Limits:
 
 class LimitsProvider(DependencyProvider):
     """Settings: `ORDER_RATE_PER_S`, `ORDER_RATE_BURST`, `SIGN_IN_FAILURES` (of one user from one address),
-    `SIGN_IN_ADDRESS_FAILURES` (of all users from one address), `SIGN_IN_WINDOW_S`, `SSE_MAX_STREAMS`.
+    `SIGN_IN_ADDRESS_FAILURES` (of all users from one address), `SIGN_IN_WINDOW_S`, `SSE_MAX_STREAMS`,
+    `TRUSTED_PROXIES` (how many proxies of ours add to X-Forwarded-For).
     """
 
     def setup(self) -> None:

@@ -6,19 +6,20 @@ waits for it, so an order is sent by one party only, and many waiting requests t
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-import structlog
 from eventlet import Timeout
 from eventlet.event import Event
 
+from chassis import tracing
+from chassis.logging import get_logger
 from chassis.rpc_client import CallFailed, RemoteFault
-from contracts.errors import DomainError
+from contracts.errors import BY_NAME, DomainError, Invalid
 from gateway_svc.journal import Entry, Journal, Mark
 
 BATCH = 100
@@ -27,7 +28,7 @@ FORWARD_LOOP = "forward"
 
 FAILURES = (CallFailed, RemoteFault, DomainError)
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 class OrderService(Protocol):
@@ -152,7 +153,8 @@ class Intake:
         if run[0].kind == "cancel":
             return [_cancel(order, run[0])]
         try:
-            results = order.call("place_orders", orders=[place_order(entry) for entry in run])
+            with _carrying_on(run):
+                results = order.call("place_orders", orders=[place_order(entry) for entry in run])
             return [_placed(entry, result) for entry, result in zip(run, results, strict=True)]
         except FAILURES as exc:
             # Without an answer the next attempt repeats it. A service that answers with an error may have met one
@@ -185,15 +187,16 @@ def place_order(entry: Entry) -> dict[str, Any]:
         **entry.body,
         "order_id": str(entry.order_id),
         "accepted_at": entry.accepted_at.isoformat(),
-        "idempotency_key": _forwarded_key(entry),
+        "idempotency_key": entry.idempotency_key,
+        "traceparent": entry.traceparent,
     }
 
 
-def _forwarded_key(entry: Entry) -> str | None:
-    """The key together with the body it came with: another body must never be taken for the first order."""
-    if entry.idempotency_key is None:
-        return None
-    return hashlib.sha256(f"{entry.idempotency_key}\n{entry.fingerprint}".encode()).hexdigest()
+def _carrying_on(run: Sequence[Entry]) -> AbstractContextManager[Any]:
+    """A span of the one request's trace, or one that is linked to the traces of all requests."""
+    traces = [entry.traceparent for entry in run if entry.traceparent]
+    single = traces[0] if len(run) == 1 and traces else None
+    return tracing.span("forward orders", traceparent=single, links=() if single else traces, orders=len(run))
 
 
 def _runs(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
@@ -216,7 +219,7 @@ def _placed(entry: Entry, result: dict[str, Any]) -> Mark:
         stands_as = UUID(result["order_id"])
         return Mark(entry.entry_id, "forwarded", 201, stands_as=None if stands_as == entry.order_id else stands_as)
     _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=result["error"])
-    return Mark(entry.entry_id, "failed", 422, error=result["error"])
+    return Mark(entry.entry_id, "failed", _status(result["error"]), error=result["error"])
 
 
 def _refused(entry: Entry, exc: Exception) -> Mark:
@@ -224,7 +227,12 @@ def _refused(entry: Entry, exc: Exception) -> Mark:
     if not isinstance(exc, DomainError):
         raise exc
     _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=exc.as_dict())
-    return Mark(entry.entry_id, "failed", 422, error=exc.as_dict())
+    return Mark(entry.entry_id, "failed", exc.http_status, error=exc.as_dict())
+
+
+def _status(error: dict[str, Any]) -> int:
+    """The HTTP status of an error that came as a value."""
+    return BY_NAME.get(str(error.get("error")), Invalid).http_status
 
 
 def _cancel(order: OrderService, entry: Entry) -> Mark:

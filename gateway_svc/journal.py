@@ -38,7 +38,8 @@ create table if not exists entries (
     attempts integer not null default 0,
     stands_as text,
     idempotency_key text,
-    fingerprint text
+    fingerprint text,
+    traceparent text
 );
 create unique index if not exists entries_key on entries (idempotency_key) where idempotency_key is not null;
 create unique index if not exists entries_order on entries (order_id) where kind = 'order';
@@ -48,9 +49,10 @@ create index if not exists entries_failed on entries (seq) where state = 'failed
 """
 
 _COLUMNS = (
-    "seq, entry_id, kind, order_id, body, accepted_at, state, answer, error, attempts, stands_as, "
-    "idempotency_key, fingerprint"
+    "seq", "entry_id", "kind", "order_id", "body", "accepted_at", "state", "answer", "error", "attempts", "stands_as",
+    "idempotency_key", "fingerprint", "traceparent",
 )
+_SELECTED = ", ".join(_COLUMNS)
 
 RETRY_AFTER_S = 5.0
 
@@ -73,6 +75,7 @@ class Entry:
     accepted_at: datetime
     idempotency_key: str | None = None
     fingerprint: str | None = None
+    traceparent: str | None = None
     seq: int = 0
     state: State = "pending"
     answer: int | None = None
@@ -114,6 +117,7 @@ class Journal:
         self.max_pending = max_pending
         self._writer = _connect(self.path)
         self._writer.executescript(_SCHEMA)
+        self.path.chmod(0o600)  # Names and addresses of customers; SQLite gives its other files the same mode.
         self._reader = _connect(self.path)
         self._waiting: list[_Slot] = []
         self._lock = Semaphore(1)
@@ -215,22 +219,23 @@ class Journal:
     def _insert(self, entry: Entry) -> Entry:
         if entry.idempotency_key is not None:
             row = self._writer.execute(
-                f"select {_COLUMNS} from entries where idempotency_key = ?", (entry.idempotency_key,)
+                f"select {_SELECTED} from entries where idempotency_key = ?", (entry.idempotency_key,)
             ).fetchone()
             if row is not None:
                 return _entry(row)
         self._writer.execute(
-            "insert into entries (entry_id, kind, order_id, body, accepted_at, idempotency_key, fingerprint) "
-            "values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into entries "
+            "(entry_id, kind, order_id, body, accepted_at, idempotency_key, fingerprint, traceparent) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 str(entry.entry_id), entry.kind, str(entry.order_id), _json(entry.body),
-                entry.accepted_at.isoformat(), entry.idempotency_key, entry.fingerprint,
+                entry.accepted_at.isoformat(), entry.idempotency_key, entry.fingerprint, entry.traceparent,
             ),
         )
         return entry
 
     def _select(self, clause: str, *arguments: Any) -> list[Entry]:
-        rows = self._reader.execute(f"select {_COLUMNS} from entries {clause}", arguments).fetchall()
+        rows = self._reader.execute(f"select {_SELECTED} from entries {clause}", arguments).fetchall()
         return [_entry(row) for row in rows]
 
     def _count(self, state: State) -> int:
@@ -260,12 +265,16 @@ def _transaction(connection: sqlite3.Connection, action: Callable[[], T]) -> T:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    seq, entry_id, kind, order_id, body, accepted_at, state, answer, error, attempts, stands_as, key, print_ = row
+    known = dict(zip(_COLUMNS, row, strict=True))
     return Entry(
-        entry_id=UUID(entry_id), kind=kind, order_id=UUID(order_id), body=json.loads(body),
-        accepted_at=datetime.fromisoformat(accepted_at), idempotency_key=key, fingerprint=print_, seq=seq, state=state,
-        answer=answer, error=json.loads(error) if error else None, attempts=attempts,
-        stands_as=UUID(stands_as) if stands_as else None,
+        **known | {
+            "entry_id": UUID(known["entry_id"]),
+            "order_id": UUID(known["order_id"]),
+            "body": json.loads(known["body"]),
+            "accepted_at": datetime.fromisoformat(known["accepted_at"]),
+            "error": json.loads(known["error"]) if known["error"] else None,
+            "stands_as": UUID(known["stands_as"]) if known["stands_as"] else None,
+        }
     )
 
 

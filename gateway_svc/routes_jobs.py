@@ -6,7 +6,8 @@ from typing import Any
 
 from chassis.rpc_client import RpcClient
 from contracts.rejection import REJECTION_REASONS
-from gateway_svc import schemas
+from contracts.rpc import Job
+from gateway_svc import answers, schemas
 from gateway_svc.routing import DISPATCH, FIELD, Call, one_page, route
 
 _CONFLICT = frozenset({409})
@@ -17,27 +18,27 @@ class JobRoutes:
 
     fieldwork: RpcClient
 
-    @route("GET", "/api/rejection-reasons", tag="jobs", answers={200: schemas.RejectionReasonList})
+    @route("GET", "/api/rejection-reasons", tag="jobs", answers={200: answers.RejectionReasonList})
     def list_rejection_reasons(self, call: Call) -> Any:
         """The codes with which a job can be rejected (반송)."""
         return one_page({"code": code, **texts} for code, texts in REJECTION_REASONS.items())
 
     @route("GET", "/api/jobs", roles=DISPATCH | {"technician"}, tag="jobs", query=schemas.JobsQuery,
-           answers={200: schemas.JobList})
+           answers={200: answers.JobList})
     def list_jobs(self, call: Call) -> Any:
         """The day's jobs; a technician sees their own."""
         return self.fieldwork.call(
             "list_jobs", technician_id=call.by.technician_id, **call.query.model_dump(mode="json")
         )
 
-    @route("POST", "/api/jobs/<order_id>/start", roles=FIELD, tag="jobs", answers={200: schemas.Job},
+    @route("POST", "/api/jobs/<order_id>/start", roles=FIELD, tag="jobs", answers={200: Job},
            problems=_CONFLICT)
     def start_job(self, call: Call) -> Any:
         """The technician is on site."""
         return self.fieldwork.call("start_job", order_id=call.order, technician_id=self._technician(call))
 
     @route("POST", "/api/jobs/<order_id>/complete", roles=FIELD, tag="jobs", body=schemas.CompleteJob,
-           answers={200: schemas.Job}, problems=_CONFLICT)
+           answers={200: Job}, problems=_CONFLICT)
     def complete_job(self, call: Call) -> Any:
         """The installation is done; from here nothing is undone."""
         return self.fieldwork.call(
@@ -46,7 +47,7 @@ class JobRoutes:
         )
 
     @route("POST", "/api/jobs/<order_id>/reject", roles=FIELD, tag="jobs", body=schemas.RejectJob,
-           answers={200: schemas.Job}, problems=_CONFLICT)
+           answers={200: Job}, problems=_CONFLICT)
     def reject_job(self, call: Call) -> Any:
         """The installation cannot be done (반송): everything goes back."""
         return self.fieldwork.call(

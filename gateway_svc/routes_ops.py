@@ -12,7 +12,7 @@ from chassis.rpc_client import CallFailed, RemoteFault, RpcClient
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
 from contracts.errors import Invalid, NotFound, Unavailable
 from contracts.rpc import OrderStatus
-from gateway_svc import parked, schemas
+from gateway_svc import answers, parked, schemas
 from gateway_svc.intake import Intake
 from gateway_svc.routing import OPERATOR, Answer, Call, route
 
@@ -45,19 +45,19 @@ class OpsRoutes:
         }
 
     @route("GET", "/api/ops/fallouts", roles=OPERATOR, tag="operations", query=schemas.ListQuery,
-           answers={200: schemas.FalloutList})
+           answers={200: answers.FalloutList})
     def list_fallouts(self, call: Call) -> Any:
         """Orders that need a person: why, and what was tried."""
         return self.activation.call("list_fallouts", **call.query.model_dump())
 
     @route("POST", "/api/ops/fallouts/<order_id>/retry", roles=OPERATOR, tag="operations",
-           answers={202: schemas.Thing}, problems=_CONFLICT)
+           answers={202: answers.Thing}, problems=_CONFLICT)
     def retry_fallout(self, call: Call) -> Answer:
         """Try again to provision an order in fallout."""
         return Answer(202, self.activation.call("retry_fallout", order_id=call.order, by=call.by.subject) or {})
 
     @route("POST", "/api/ops/fallouts/<order_id>/abandon", roles=OPERATOR, tag="operations", body=schemas.Abandon,
-           body_optional=True, answers={202: schemas.Thing}, problems=_CONFLICT)
+           body_optional=True, answers={202: answers.Thing}, problems=_CONFLICT)
     def abandon_fallout(self, call: Call) -> Answer:
         """Give an order in fallout up: what was provisioned is put back."""
         result = self.activation.call(
@@ -66,8 +66,8 @@ class OpsRoutes:
         return Answer(202, result or {})
 
     @route("GET", "/api/ops/parked", roles=OPERATOR, tag="operations", query=schemas.ListQuery,
-           answers={200: schemas.ParkedList})
-    def list_parked(self, call: Call) -> Any:
+           answers={200: answers.ParkedList})
+    def list_parked_messages(self, call: Call) -> Any:
         """Messages whose handler gave up, service by service, oldest first."""
         limit: int = call.query.limit
         sources = self._parked_sources()
@@ -88,18 +88,18 @@ class OpsRoutes:
         return {"items": items, "next_cursor": None, "unreachable": unreachable}
 
     @route("POST", "/api/ops/parked/<message_id>/replay", roles=OPERATOR, tag="operations",
-           query=schemas.ServiceQuery, answers={202: schemas.ParkedDone})
-    def replay_parked(self, call: Call) -> Answer:
+           query=schemas.ServiceQuery, answers={202: answers.ParkedDone})
+    def replay_parked_message(self, call: Call) -> Answer:
         """Hand a parked message to its handler again."""
         return Answer(202, self._on_parked("replay_parked", call))
 
     @route("DELETE", "/api/ops/parked/<message_id>", roles=OPERATOR, tag="operations", query=schemas.ServiceQuery,
-           answers={200: schemas.ParkedDone})
-    def drop_parked(self, call: Call) -> Any:
+           answers={200: answers.ParkedDone})
+    def drop_parked_message(self, call: Call) -> Any:
         """Throw a parked message away for good."""
         return self._on_parked("drop_parked", call)
 
-    @route("GET", "/api/ops/overview", roles=OPERATOR, tag="operations", answers={200: schemas.Overview})
+    @route("GET", "/api/ops/overview", roles=OPERATOR, tag="operations", answers={200: answers.Overview})
     def show_overview(self, call: Call) -> Any:
         """Breakers, queue depths, outbox and journal lag, the oldest open order of each step."""
         timeout_s = float(self.settings.get("OVERVIEW_TIMEOUT_S", 3.0))

@@ -8,13 +8,15 @@ from uuid import UUID
 
 from werkzeug.wrappers import Request, Response
 
-from chassis import clock
+from chassis import clock, tracing
+from chassis.logging import get_logger
 from chassis.rpc_client import CallFailed, RemoteFault, RpcClient
 from contracts.catalogue import PRODUCTS
-from contracts.errors import Conflict, DomainError, Invalid, NotFound
+from contracts.errors import BY_NAME, Conflict, DomainError, Invalid, NotFound
 from contracts.ids import new_id
 from contracts.orders import OrderRequest, check_internet_quantity
-from gateway_svc import pages, schemas, sse
+from contracts.rpc import OrderPage
+from gateway_svc import answers, pages, schemas, sse
 from gateway_svc.auth import Caller, Tokens, subscriber
 from gateway_svc.changes import Board
 from gateway_svc.extensions import Limits, seconds_until
@@ -23,6 +25,8 @@ from gateway_svc.journal import Entry
 from gateway_svc.routing import EVERYONE, Answer, Call, one_page, route
 
 MAX_KEY_LENGTH = 255
+
+_log = get_logger(__name__)
 
 
 class OrderRoutes:
@@ -36,29 +40,31 @@ class OrderRoutes:
     order: RpcClient
     mypage: RpcClient
 
-    @route("GET", "/api/products", tag="catalogue", answers={200: schemas.ProductList})
+    @route("GET", "/api/products", tag="catalogue", answers={200: answers.ProductList})
     def list_products(self, call: Call) -> Any:
         """The catalogue: what can be ordered."""
         return one_page(PRODUCTS.values())
 
     @route("POST", "/api/orders", body=OrderRequest, headers=("Idempotency-Key",),
-           answers={201: schemas.OrderAnswer, 202: schemas.OrderAnswer}, problems=frozenset({409, 429, 503}))
+           answers={201: answers.OrderAnswer, 202: answers.OrderAnswer}, problems=frozenset({409, 429, 503}))
     def place_order(self, call: Call) -> Answer:
         """Place an order; it is on disk before this answers."""
-        self.limits.order(client_address(call.request))
+        self.limits.order(self.limits.address(call.request))
         order: OrderRequest = call.body
         check_internet_quantity(order.items, int(self.settings["MIN_INTERNET_QUANTITY"]))
         fingerprint = hashlib.sha256(order.model_dump_json().encode()).hexdigest()
         entry = Entry(
             entry_id=new_id(), kind="order", order_id=new_id(), body=order.model_dump(mode="json"),
             accepted_at=clock.utc_now(), idempotency_key=_idempotency_key(call.request), fingerprint=fingerprint,
+            traceparent=tracing.current_traceparent(),
         )
         stored = self.intake.take(entry)
+        _log.info("order_taken", order_id=str(stored.order_id), state=stored.state)
         if stored.fingerprint != fingerprint:
             raise Conflict("this Idempotency-Key was used for another order; use a new key for a new order")
         return self._order_answer(stored)
 
-    @route("GET", "/api/orders", roles=EVERYONE, query=schemas.OrdersQuery, answers={200: schemas.OrderList})
+    @route("GET", "/api/orders", roles=EVERYONE, query=schemas.OrdersQuery, answers={200: answers.OrderList})
     def list_orders(self, call: Call) -> Any:
         """Orders, newest first; a subscriber sees their own."""
         query: schemas.OrdersQuery = call.query
@@ -68,7 +74,7 @@ class OrderRoutes:
         page = self._page(call.by.order_id) | {"timeline": []}
         return one_page([page] if pages.matches(page, query.status, query.phone) else [])
 
-    @route("GET", "/api/orders/<order_id>", roles=EVERYONE, owner=True, answers={200: schemas.OrderPage})
+    @route("GET", "/api/orders/<order_id>", roles=EVERYONE, owner=True, answers={200: OrderPage})
     def get_order(self, call: Call) -> Any:
         """The order as MyPage knows it, with its timeline."""
         assert call.order_id is not None
@@ -94,7 +100,7 @@ class OrderRoutes:
         return Response(events, mimetype="text/event-stream", headers=headers)
 
     @route("POST", "/api/orders/<order_id>/cancel", roles=frozenset({"subscriber", "operator"}), owner=True,
-           body=schemas.Cancel, body_optional=True, answers={202: schemas.CancelAnswer}, problems=frozenset({409}))
+           body=schemas.Cancel, body_optional=True, answers={202: answers.CancelAnswer}, problems=frozenset({409}))
     def cancel_order(self, call: Call) -> Answer:
         """Cancel the order: 202 `cancelling`, 409 where it is closed or the work is done."""
         assert call.order_id is not None
@@ -138,9 +144,9 @@ class OrderRoutes:
         return entry.stands_as if entry is not None and entry.stands_as is not None else order_id
 
     def _order_answer(self, entry: Entry) -> Answer:
-        if entry.answer == 422:
+        if entry.answer is not None and entry.answer >= 400:
             error = entry.error or {}
-            raise Invalid(error.get("detail", ""), error.get("fields"))
+            raise BY_NAME.get(str(error.get("error")), Invalid)(error.get("detail", ""), error.get("fields"))
         placed = entry.answer == 201
         order_id = entry.stands_as if placed and entry.stands_as else entry.order_id
         caller: Caller = subscriber(order_id, entry.accepted_at, int(self.settings.get("SUBSCRIBER_TOKEN_DAYS", 90)))
@@ -152,11 +158,6 @@ class OrderRoutes:
             "links": {"self": path, "stream": f"{path}/stream", "cancel": f"{path}/cancel"},
         }
         return Answer(201 if placed else 202, content, {"Location": path})
-
-
-def client_address(request: Request) -> str:
-    """The address the request came from."""
-    return request.remote_addr or "unknown"
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from chassis.rpc_client import RpcClient
 from contracts.ids import new_id
-from gateway_svc import schemas
+from gateway_svc import answers, schemas
 from gateway_svc.routing import DISPATCH, Answer, Call, one_page, route
 
 _CONFLICT = frozenset({409})
@@ -18,13 +18,13 @@ class VisitRoutes:
     scheduling: RpcClient
 
     @route("GET", "/api/visits", roles=DISPATCH, tag="visits", query=schemas.VisitsQuery,
-           answers={200: schemas.VisitList})
+           answers={200: answers.VisitList})
     def list_visits(self, call: Call) -> Any:
         """The call queue: whom to call next, why, how often tried."""
         return self.scheduling.call("list_visits", **call.query.model_dump())
 
     @route("POST", "/api/visits/<order_id>/calls", roles=DISPATCH, tag="visits", body=schemas.RecordCall,
-           answers={201: schemas.Visit}, problems=_CONFLICT)
+           answers={201: answers.Visit}, problems=_CONFLICT)
     def record_call(self, call: Call) -> Answer:
         """Record a call to the customer and what came of it."""
         visit = self.scheduling.call(
@@ -34,7 +34,7 @@ class VisitRoutes:
         return Answer(201, visit)
 
     @route("GET", "/api/visits/<order_id>/windows", roles=DISPATCH | {"subscriber"}, owner=True, tag="visits",
-           query=schemas.WindowsQuery, answers={200: schemas.WindowList}, problems=_CONFLICT)
+           query=schemas.WindowsQuery, answers={200: answers.WindowList}, problems=_CONFLICT)
     def list_windows(self, call: Call) -> Any:
         """Free visit windows, each with the technicians who could come."""
         query: schemas.WindowsQuery = call.query
@@ -42,14 +42,14 @@ class VisitRoutes:
         return one_page(windows["items"])
 
     @route("PUT", "/api/visits/<order_id>/appointment", roles=DISPATCH | {"subscriber"}, owner=True, tag="visits",
-           body=schemas.Appointment, answers={200: schemas.Visit}, problems=_CONFLICT)
+           body=schemas.Appointment, answers={200: answers.Visit}, problems=_CONFLICT)
     def set_appointment(self, call: Call) -> Any:
         """Fix or move the visit; 409 where the window is taken."""
         return self.scheduling.call(
             "set_appointment", order_id=call.order, by=call.by.subject, **call.body.model_dump(mode="json")
         )
 
-    @route("GET", "/api/technicians", roles=DISPATCH, tag="visits", answers={200: schemas.TechnicianList})
+    @route("GET", "/api/technicians", roles=DISPATCH, tag="visits", answers={200: answers.TechnicianList})
     def list_technicians(self, call: Call) -> Any:
         """Technicians: names, skills, areas, shifts, load."""
         return one_page(self.scheduling.call("list_technicians")["items"])

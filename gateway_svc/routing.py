@@ -14,14 +14,14 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from uuid import UUID
 
-import structlog
 from pydantic import BaseModel
 from pydantic_core import to_json
 from werkzeug.wrappers import Request, Response
 
 from chassis import clock
+from chassis.logging import get_logger
 from chassis.rpc_client import RemoteFault
-from chassis.web import http
+from chassis.web import http, problem
 from contracts.errors import Forbidden, Unauthenticated, Unavailable
 from gateway_svc import wire
 from gateway_svc.auth import STAFF, Caller, Role, Tokens
@@ -34,7 +34,7 @@ OPERATOR: frozenset[Role] = frozenset({"operator"})
 
 FAULT_RETRY_AFTER_S = 5.0
 
-_log = structlog.get_logger(__name__)
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,11 @@ def route(
 
         @functools.wraps(handler)
         def handle(self: Any, request: Request, **values: str) -> Response:
-            return _handle(self, entry, handler, request, values)
+            try:
+                return _handle(self, entry, handler, request, values)
+            except Unauthenticated as error:
+                # RFC 9110, section 15.5.2: a 401 says how to authenticate.
+                return problem(401, error.title, error.detail, headers={"WWW-Authenticate": "Bearer"})
 
         entrypoint: Handler = http(method, path)(handle)
         return entrypoint

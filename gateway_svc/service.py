@@ -20,7 +20,7 @@ from chassis.rpc_client import RpcClient
 from chassis.service import OperatedService
 from contracts.errors import Unauthenticated, Unavailable, from_rpc
 from contracts.ids import new_id
-from gateway_svc import models, openapi, routes_jobs, routes_ops, routes_orders, routes_visits, schemas, staff
+from gateway_svc import answers, models, openapi, routes_jobs, routes_ops, routes_orders, routes_visits, schemas, staff
 from gateway_svc.auth import Caller
 from gateway_svc.changes import Changes
 from gateway_svc.extensions import IntakeProvider, LimitsProvider, PasswordsProvider, TokensProvider
@@ -31,9 +31,9 @@ VERSION = "1.0.0"
 
 # Not routes of ours: every service answers these.
 OPERATED = [
-    Route("GET", "/livez", "livez", "Whether the process lives", "operations", answers={200: schemas.Thing},
+    Route("GET", "/livez", "livez", "Whether the process lives", "operations", answers={200: answers.Thing},
           problems=frozenset({503})),
-    Route("GET", "/readyz", "readyz", "Whether it can take requests", "operations", answers={200: schemas.Thing},
+    Route("GET", "/readyz", "readyz", "Whether it can take requests", "operations", answers={200: answers.Thing},
           problems=frozenset({503})),
     Route("GET", "/metrics", "metrics", "Prometheus metrics", "operations", answers={200: None},
           media_type="text/plain"),
@@ -69,12 +69,12 @@ class GatewayService(
             self.intake.purge(timedelta(days=float(self.settings.get("JOURNAL_KEEP_DAYS", 30))))
         return more
 
-    @route("POST", "/api/sessions", tag="sessions", body=schemas.SignIn, answers={201: schemas.Session},
+    @route("POST", "/api/sessions", tag="sessions", body=schemas.SignIn, answers={201: answers.Session},
            problems=frozenset({401, 429, 503}))
     def sign_in(self, call: Call) -> Answer:
         """Sign in as staff; repeated failures lock the caller out for a while."""
         wanted: schemas.SignIn = call.body
-        with self.limits.sign_in(routes_orders.client_address(call.request), wanted.username) as judged:
+        with self.limits.sign_in(self.limits.address(call.request), wanted.username) as judged:
             user = self._staff_user(wanted.username)
             matches = self.passwords.matches(user.password_hash if user else None, wanted.password)
             judged(matches)
@@ -86,7 +86,7 @@ class GatewayService(
         self.audit(caller, "sign_in", None, 201)
         return Answer(201, {"token": self.tokens.issue(caller, now), "role": user.role, "expires_at": expires_at})
 
-    @route("GET", "/openapi.json", tag="documents", answers={200: schemas.Thing})
+    @route("GET", "/openapi.json", tag="documents", answers={200: answers.Thing})
     def show_openapi(self, call: Call) -> Any:
         """This interface as an OpenAPI 3.1 document."""
         return document()
@@ -99,7 +99,7 @@ class GatewayService(
 
     def audit(self, caller: Caller, action: str, order_id: UUID | None, status: int) -> None:
         """Write down what staff did; where the database is away, the log keeps it."""
-        record = {
+        record: dict[str, Any] = {
             "username": caller.subject, "role": caller.role, "action": action, "order_id": order_id, "status": status
         }
         try:

@@ -1,0 +1,195 @@
+"""What clients get, as the OpenAPI document shows it. Orders and jobs are the types of `contracts`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from contracts.catalogue import Product
+from contracts.rejection import RejectionCode
+from contracts.rpc import Job, OrderPage, OrderStatus
+from gateway_svc.auth import Role
+from gateway_svc.schemas import VisitState
+
+
+class Session(BaseModel):
+    """A signed token and what it allows."""
+
+    token: str
+    role: Role
+    expires_at: AwareDatetime
+
+
+class Links(BaseModel):
+    """Where this order can be followed and cancelled."""
+
+    self: str
+    stream: str
+    cancel: str
+
+
+class OrderAnswer(BaseModel):
+    """`placed` (201): order_svc has it. `accepted` (202): it is written down here and will be placed."""
+
+    order_id: UUID
+    status: Literal["placed", "accepted"]
+    token: str
+    links: Links
+
+
+class CancelAnswer(BaseModel):
+    order_id: UUID
+    status: OrderStatus
+
+
+class OrderList(BaseModel):
+    """Newest first; timelines are left out."""
+
+    items: list[OrderPage]
+    next_cursor: str | None
+
+
+class JobList(BaseModel):
+    items: list[Job]
+    next_cursor: str | None
+
+
+class ProductList(BaseModel):
+    items: list[Product]
+    next_cursor: None = None
+
+
+class RejectionReason(BaseModel):
+    code: RejectionCode
+    ko: str
+    en: str
+
+
+class RejectionReasonList(BaseModel):
+    items: list[RejectionReason]
+    next_cursor: None = None
+
+
+class Thing(BaseModel):
+    """An object whose further fields its service's canvas describes."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Visit(Thing):
+    """A visit: `why` says why to call now (None outside the call queue), `due` whether it is time."""
+
+    order_id: UUID
+    state: VisitState
+
+
+class VisitList(BaseModel):
+    """In the order to call."""
+
+    items: list[Visit]
+    next_cursor: str | None
+
+
+class Window(Thing):
+    """A free visit window and the technicians who could come, best first."""
+
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+    technicians: list[Any]
+
+
+class WindowList(BaseModel):
+    items: list[Window]
+    next_cursor: str | None
+
+
+class Technician(Thing):
+    id: str
+    name: str
+    skills: list[str]
+    areas: list[str]
+    load: int
+
+
+class TechnicianList(BaseModel):
+    items: list[Technician]
+    next_cursor: str | None
+
+
+class Fallout(Thing):
+    """An order that needs a person: why, and what was tried."""
+
+    order_id: UUID
+
+
+class FalloutList(BaseModel):
+    items: list[Fallout]
+    next_cursor: str | None
+
+
+class ParkedMessage(Thing):
+    """A message whose handler gave up. `service` says whose handler."""
+
+    message_id: str
+    service: str
+    error: str
+
+
+class ParkedList(BaseModel):
+    """`unreachable` names the services that could not be asked."""
+
+    items: list[ParkedMessage]
+    next_cursor: str | None
+    unreachable: list[str]
+
+
+class ParkedDone(BaseModel):
+    """Where the message was replayed or dropped."""
+
+    message_id: str
+    services: list[str]
+
+
+class JournalLag(BaseModel):
+    """Orders and cancels that wait here for order_svc, and those that need a person."""
+
+    pending: int
+    failed: int
+    oldest_pending_at: AwareDatetime | None
+    blocked: bool
+
+
+class OldestOpen(BaseModel):
+    """The oldest open order of one status. Not `exact` where there are so many that an older one may exist."""
+
+    status: OrderStatus
+    order_id: UUID
+    since: AwareDatetime
+    exact: bool
+
+
+class Overview(BaseModel):
+    """The state of everything. A service that does not answer is `{"status": "unreachable"}`."""
+
+    services: dict[str, dict[str, Any]]
+    breakers: dict[str, str]
+    journal: JournalLag
+    oldest_open: list[OldestOpen]
+
+
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `errors` where fields are at fault."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[FieldError] | None = None
+
