@@ -104,7 +104,7 @@ class ActivationUnderTest:
             return result.all() if result.returns_rows else None
 
     def forget(self) -> None:
-        """Make the running service like new for the next test: no order, no held port, whole elements, nothing heard."""
+        """Make the running service like new: no order, no held port, whole and empty elements, nothing heard."""
         self.elements.heal()
         self.sql("update activations set state = 'reverted', stuck_since = null")
         wait_until(
@@ -113,8 +113,9 @@ class ActivationUnderTest:
         )
         wait_until(lambda: self.sql("select count(*) from outbox where sent_at is null")[0][0] == 0, "an empty outbox")
         self.sql("delete from activations")
+        self.sql("delete from outbox")
         self.sql("update ports set order_id = null where order_id is not null")
-        self.tap.heard("", 0)
+        self.tap._queue.purge()
         self.tap.seen.clear()
         for element, entries in self.elements.entries().items():
             for key in entries:

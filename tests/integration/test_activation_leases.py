@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from eventlet.event import Event
 
 from activation_svc import leases
+from activation_svc.elements import ElementSim
 from activation_svc.models import Base
 from activation_svc.provisioning import Round
 from activation_svc.seed import seed
@@ -67,32 +69,62 @@ def test_a_crash_between_writing_and_recording_is_done_again_and_undone_exactly(
     assert sim.entries() == {"olt-1": {"port/1/1/1": {"admin": "down"}}}
 
 
+class Halfway:
+    """Stops the first worker between writing and reading back, until it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.may_go_on, self.recorded = Event(), Event(), Event()
+        verify, record = ElementSim.verify, Round._record
+        first: list[Any] = []
+
+        def stopping_verify(adapter: ElementSim, plans: Any) -> Any:
+            if not first:
+                first.append(dict(plans))
+                self.reached.send()
+                self.may_go_on.wait()
+            return verify(adapter, plans)
+
+        def noting_record(work_round: Round, claimed: Any) -> None:
+            record(work_round, claimed)
+            if {work.order_id for work in claimed} & set(first[0]) and not self.recorded.ready():
+                self.recorded.send()
+
+        monkeypatch.setattr(ElementSim, "verify", stopping_verify)
+        monkeypatch.setattr(Round, "_record", noting_record)
+
+
 def test_a_cancel_during_the_write_waits_for_it_and_then_puts_everything_back(
-    activation: ActivationUnderTest, sim: SimClient
+    activation: ActivationUnderTest, sim: SimClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sim.write("olt-1", "port/1/1/1", {"admin": "down"})
     before = sim.entries()
-    sim.delay(0.6, "aaa-1", verbs=["write"], times=1)
+    halfway = Halfway(monkeypatch)
     order_id = activation.place(internet_500=1, tv_basic=1)
-    wait_until(lambda: "aaa-1" in sim.entries(), "the write that is answered late")
+    halfway.reached.wait()
     activation.handle(cancel(order_id))
     assert activation.get(order_id)["state"] == "reverting_cancelled"
+    other = activation.place()
+    activation.wait_for(other, "provisioned")
+    assert sim.read("olt-1", "port/1/1/1")["order_id"] == str(order_id), "no revert while the write may still run"
+    activation.handle(rejected(other))
+    activation.wait_for(other, "reverted")
+    halfway.may_go_on.send()
     activation.wait_for(order_id, "reverted")
     assert sim.entries() == before
     assert activation.ports_held() == 0
-    activation.tap.heard("activation_reverted")
-    assert {event.event_type for event in activation.tap.seen} == {"activation_reverted"}
+    said = activation.sql("select routing_key from outbox where order_id = :id", id=order_id)
+    assert [key for (key,) in said] == ["activation_reverted"]
 
 
-def test_a_worker_that_lost_its_lease_records_nothing(activation: ActivationUnderTest, sim: SimClient) -> None:
-    sim.delay(0.6, "aaa-1", verbs=["write"], times=1)
+def test_a_worker_that_lost_its_lease_records_nothing(
+    activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halfway = Halfway(monkeypatch)
     order_id = activation.place()
-    wait_until(lambda: "aaa-1" in sim.entries(), "the write that is answered late")
+    halfway.reached.wait()
     activation.sql("update activations set lease_owner = 'another', lease_until = now() + interval '1 hour'")
-    # The loop goes on with other orders after the one that it lost.
-    other = activation.place()
-    activation.wait_for(other, "provisioned")
-    wait_until(lambda: sim.read("aaa-1", f"account/{other}-1"), "the other order on the elements")
+    halfway.may_go_on.send()
+    halfway.recorded.wait()
     assert activation.get(order_id)["state"] == "provisioning"
     activation.sql("update activations set lease_until = now() - interval '1 second' where lease_owner = 'another'")
     activation.wait_for(order_id, "provisioned")
@@ -103,7 +135,6 @@ def test_a_restarted_instance_takes_up_at_once_what_its_killed_life_left(
 ) -> None:
     uri = database("activation")
     with activation_under_test(uri, vhost, process.client, process.port, INSTANCE_ID="act-1") as first:
-        process.client.hang("olt-1", times=1)
         order_id = first.place()
         first.wait_for(order_id, "provisioned")
     with engine(uri) as db, db.begin() as conn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -14,11 +14,14 @@ from tests.harness.activation import (
     ActivationUnderTest,
     activation_under_test,
     cancel,
+    own_nodes,
     placed,
     rejected,
     visit_cancelled,
 )
+from tests.harness.databases import Databases
 from tests.harness.elements import SimProcess, simulator
+from tools.nodes import Nodes
 from tools.waiting import wait_until
 
 
@@ -30,19 +33,19 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimProcess]:
 
 @pytest.fixture
 def sim(process: SimProcess) -> SimClient:
-    process.client.heal()
-    for element, entries in process.client.entries().items():
-        for key in entries:
-            process.client.delete(element, key)
     return process.client
 
 
-@pytest.fixture
-def activation(
-    database: Callable[[str], str], vhost: str, process: SimProcess, sim: SimClient
-) -> Iterator[ActivationUnderTest]:
-    with activation_under_test(database("activation"), vhost, sim, process.port) as running:
+@pytest.fixture(scope="module")
+def shared(databases: Databases, nodes: Nodes, process: SimProcess) -> Iterator[ActivationUnderTest]:
+    with own_nodes(databases, nodes) as uris, activation_under_test(*uris, process.client, process.port) as running:
         yield running
+
+
+@pytest.fixture
+def activation(shared: ActivationUnderTest) -> Iterator[ActivationUnderTest]:
+    yield shared
+    shared.forget()
 
 
 def keys(sim: SimClient) -> set[str]:
@@ -146,9 +149,7 @@ def test_a_revert_goes_on_until_its_element_is_back(activation: ActivationUnderT
 def test_what_could_not_be_put_back_on_giving_up_is_put_back_when_abandoned(
     activation: ActivationUnderTest, sim: SimClient
 ) -> None:
-    sim.refuse("aaa-1", words="maintenance")
     sim.refuse("olt-1", words="port is busy", verbs=["delete"])
-    sim.heal("aaa-1")
     sim.refuse("aaa-1", words="maintenance", verbs=["write"])
     order_id = activation.place(internet_500=1)
     activation.wait_for(order_id, "fallout")
