@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
@@ -31,6 +33,25 @@ def test_an_order_for_internet_and_tv_runs_to_completion(system: System, client:
         "order_placed", "activation_completed", "visit_scheduled", "fieldwork_completed", "order_completed",
     ]  # fmt: skip
     assert_each_ended_once(system, {order_id: "completed"})
+
+
+def test_one_trace_follows_the_order_from_the_request_to_the_dispatchers_queue(system: System, client: Client) -> None:
+    trace_id = uuid4().hex
+    answer = client.request(
+        "POST", "/api/orders", json=an_order(), headers={"traceparent": f"00-{trace_id}-{trace_id[:16]}-01"}
+    )
+    order_id = answer.json()["order_id"]
+    client.remember(order_id, answer.json()["token"])
+    client.wait_for_status(order_id, "activated")
+    rows = [
+        row
+        for service in ("order", "activation")
+        for row in system.db(service, "select routing_key, body from outbox where order_id = :id", id=order_id)
+    ]
+    traces = {row["routing_key"]: json.loads(bytes(row["body"]))["traceparent"].split("-")[1] for row in rows}
+    assert traces == {"order_placed": trace_id, "activation_completed": trace_id}
+    client.cancel(order_id)
+    client.wait_for_status(order_id, "cancelled")
 
 
 def test_a_rejected_job_puts_every_network_element_back(system: System, client: Client) -> None:
