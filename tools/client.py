@@ -155,7 +155,7 @@ class Client:
             page = self.order(order_id)
             return page if condition(page) else {}
 
-        return wait_until(fulfilled, lambda: f"{what}, for order {order_id}; it is now:\n{_pretty(self.order(order_id))}")
+        return wait_until(fulfilled, lambda: f"{what}; order {order_id} is now:\n{_pretty(self.order(order_id))}")
 
     def wait_for_events(self, order_id: str, *events: str) -> Json:
         """Wait until the order's timeline holds all of these events; returns the page."""
