@@ -33,7 +33,7 @@ class ThisWorker(SharedExtension):
     def start(self) -> None:
         try:
             with store_of(self.container).transaction() as tx:
-                freed = leases.clear_dead(tx.conn, self.owner, leases.process_is_alive)
+                freed = leases.clear_dead(tx, self.owner, leases.process_is_alive)
                 tx.wake("provision")
                 tx.wake("visits")
         except sa.exc.OperationalError as exc:

@@ -119,7 +119,8 @@ class Activation:
 
     `lines` as `contracts.events.Line`; `attempts` and `visit_attempts` count failed tries of the present step;
     `gives_up`: the tries are used up, what was written is to be put back, then a person is asked. `tried` holds
-    the last tries as `{"at", "step", "element", "error"}`.
+    the last tries as `{"at", "step", "element", "error"}`; `traceparent` is the order's own trace, for what the
+    workers cause.
     """
 
     order_id: UUID
@@ -137,6 +138,7 @@ class Activation:
     failed_element: str | None = None
     stuck_since: datetime | None = None
     tried: list[dict[str, Any]] = field(default_factory=list)
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def evolve(row: Activation, message: Any, now: datetime) -> Activation:
     match message:
         case OrderPlaced():
             order = message.model_dump(mode="json", include={"customer", "address", "items"})
-            return replace(fresh, **order)
+            return replace(fresh, traceparent=message.traceparent, **order)
         case OrderCancelRequested() | VisitCancelled():
             return replace(fresh, reason=message.reason or row.reason)
         case FieldworkRejected():

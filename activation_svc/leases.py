@@ -17,6 +17,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from activation_svc.models import table
+from chassis.db import Tx
 
 LEASE_S = 30.0
 """Longer than any step that writes to elements (`elements.STEP_TIMEOUT_S`)."""
@@ -51,10 +52,12 @@ def claim(conn: sa.Connection, owner: Owner, states: Iterable[str], now: datetim
         .order_by(table.c.next_attempt_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        # A CTE that locks is run once; a subquery could be run again and take more than `limit`.
+        .cte("due")
     )
     taken = (
         sa.update(table)
-        .where(table.c.order_id.in_(due.scalar_subquery()))
+        .where(table.c.order_id == due.c.order_id)
         .values(lease_owner=str(owner), lease_until=now + timedelta(seconds=LEASE_S))
         .returning(table)
     )
@@ -84,20 +87,19 @@ def release(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID]) -> Non
     )
 
 
-def clear_dead(conn: sa.Connection, owner: Owner, is_alive: Callable[[int], bool]) -> int:
+def clear_dead(tx: Tx, owner: Owner, is_alive: Callable[[int], bool]) -> int:
     """Free what earlier lives of this instance left behind when they died; return how many orders that were.
 
     A predecessor that is still running (a hand-over on the same host) keeps its leases.
     """
-    found = conn.execute(
-        sa.select(table.c.lease_owner).distinct()
-        .where(table.c.lease_owner.startswith(f"{owner.instance}|", autoescape=True))
-    ).scalars()
-    dead = [text for text in found if text != str(owner) and _is_dead(text, owner, is_alive)]
-    if not dead:
-        return 0
+    of_this_instance = sa.select(table.c.order_id, table.c.lease_owner).where(
+        table.c.lease_owner.startswith(f"{owner.instance}|", autoescape=True)
+    )
+    found = {order_id: text for order_id, text in tx.conn.execute(of_this_instance) if text != str(owner)}
+    dead = {text for text in set(found.values()) if _is_dead(text, owner, is_alive)}
+    tx.lock(order_id for order_id, text in found.items() if text in dead)
     cleared = sa.update(table).where(table.c.lease_owner.in_(dead)).values(lease_owner=None, lease_until=None)
-    return conn.execute(cleared).rowcount
+    return tx.conn.execute(cleared).rowcount if dead else 0
 
 
 def _is_dead(text: str, owner: Owner, is_alive: Callable[[int], bool]) -> bool:

@@ -39,6 +39,7 @@ table = sa.Table(
     sa.Column("failed_element", sa.Text),
     sa.Column("stuck_since", TIMESTAMP),
     sa.Column("tried", JSON, nullable=False),
+    sa.Column("traceparent", sa.Text),
     sa.Column("created_at", TIMESTAMP, nullable=False),
     sa.Column("updated_at", TIMESTAMP, nullable=False),
     # Not the saga's: what stood on the elements before the first write, and who works on the order until when.

@@ -18,6 +18,7 @@ from uuid import UUID
 from activation_svc import leases
 from activation_svc.commands import VisitAccepted
 from activation_svc.domain import Activation, retry_delay_s
+from chassis import tracing
 from chassis.db import StoreSession, Tx
 from chassis.rpc_client import CallFailed, RemoteFault
 from chassis.saga import Saga
@@ -130,10 +131,11 @@ def _request(scheduling: Scheduling, row: Any, visits: Visits) -> str | NoAnswer
         return NoAnswer(str(failed), failed.retry_after_s, min(failed.retry_after_s, longest_s))
 
     try:
-        answer = scheduling.call(
-            "request_visit", fallback=no_answer,
-            order_id=str(row.order_id), customer=row.customer, address=row.address, items=row.items,
-        )
+        with tracing.span("request visit", traceparent=row.traceparent):
+            answer = scheduling.call(
+                "request_visit", fallback=no_answer,
+                order_id=str(row.order_id), customer=row.customer, address=row.address, items=row.items,
+            )
         return answer if isinstance(answer, NoAnswer) else VisitAnswer.model_validate(answer).outcome
     except DomainError as exc:
         pause_s = min(exc.retry_after_s, longest_s) if exc.retry_after_s is not None else None

@@ -147,5 +147,7 @@ class Saga(Generic[R]):
             return []
         cause = uuid.UUID(message.message_id) if message.message_id else None
         # A batch holds messages of many orders; what it causes for one order carries on that order's own trace.
-        trace = tracing.carried_on(getattr(message, "traceparent", None), f"{self.table.name} {message.trigger}")
+        # A worker's own outcome has none: there the row says which.
+        known = getattr(message, "traceparent", None) or getattr(row, "traceparent", None)
+        trace = tracing.carried_on(known, f"{self.table.name} {message.trigger}")
         return [self._event(name, row, message, tx.envelope(message.order_id, cause, trace)) for name in names]

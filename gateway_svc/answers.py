@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from contracts.catalogue import Product
 from contracts.rejection import RejectionCode
-from contracts.rpc import Job, OrderPage, OrderStatus
+from contracts.rpc import Fallout, Job, OrderPage, OrderStatus
 from gateway_svc.auth import Role
 from gateway_svc.schemas import VisitState
 
@@ -116,12 +116,6 @@ class Technician(Thing):
 class TechnicianList(BaseModel):
     items: list[Technician]
     next_cursor: str | None
-
-
-class Fallout(Thing):
-    """An order that needs a person: why, and what was tried."""
-
-    order_id: UUID
 
 
 class FalloutList(BaseModel):

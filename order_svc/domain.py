@@ -123,6 +123,11 @@ class Place:
     def order_id(self) -> UUID:
         return self.request.order_id
 
+    @property
+    def traceparent(self) -> str | None:
+        """The trace of the subscriber's own request, however many orders were forwarded with it."""
+        return self.request.traceparent
+
 
 @dataclass(frozen=True, slots=True)
 class Cancel:

@@ -145,16 +145,24 @@ class Client:
         visit = self.order(order_id)["visit"]
         return str(visit["technician_id"]).removeprefix("tech-")
 
-    def wait_for_visit(self, order_id: str, condition: Callable[[Json], bool]) -> Json:
-        """Wait until the order's visit, as MyPage shows it, fulfils a condition; returns the visit."""
+    def wait_for_page(self, order_id: str, condition: Callable[[Json], Any], what: str) -> Json:
+        """Wait until the order, as MyPage shows it, fulfils a condition; returns the page.
+
+        A page shows an outcome as soon as it is certain; the events that lead there may arrive in any order.
+        """
 
         def fulfilled() -> Json:
-            visit = self.order(order_id).get("visit")
-            return visit if visit and condition(visit) else {}
+            page = self.order(order_id)
+            return page if condition(page) else {}
 
-        return wait_until(
-            fulfilled,
-            lambda: f"the visit of {order_id} changes; it is {_pretty(self.order(order_id))}",
+        return wait_until(fulfilled, lambda: f"{what}; order {order_id} is now:\n{_pretty(self.order(order_id))}")
+
+    def wait_for_events(self, order_id: str, *events: str) -> Json:
+        """Wait until the order's timeline holds all of these events; returns the page."""
+        return self.wait_for_page(
+            order_id,
+            lambda page: set(events) <= {entry["event"] for entry in page["timeline"]},
+            f"the timeline holds {', '.join(events)}",
         )
 
     def complete(self, order_id: str, *, by: str | None = None) -> Json:

@@ -85,15 +85,19 @@ class Crew:
     def _finish(self, client: Client, order_id: str) -> None:
         fate = self.placed[order_id]
         if fate == "cancel_at_once":
-            self._ask(client, "POST", f"/api/orders/{order_id}/cancel", as_=order_id, json={})
+            self._cancel(client, order_id)
         else:
             self._wait(client, order_id, ("activated",))
             self._appoint(client, order_id)
             if fate == "cancel_scheduled":
-                self._ask(client, "POST", f"/api/orders/{order_id}/cancel", as_=order_id, json={})
+                self._cancel(client, order_id)
             else:
                 self._work(client, order_id, fate)
         self._wait(client, order_id, (OUTCOME[fate],))
+
+    def _cancel(self, client: Client, order_id: str) -> None:
+        # Asked again after a lost answer, the order may be cancelled by now: a conflict is no failure then.
+        self._ask(client, "POST", f"/api/orders/{order_id}/cancel", as_=order_id, json={}, fine=(409,))
 
     def _appoint(self, client: Client, order_id: str) -> None:
         def fixed() -> bool:

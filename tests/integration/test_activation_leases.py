@@ -15,6 +15,7 @@ from activation_svc.elements import ElementSim
 from activation_svc.models import Base
 from activation_svc.provisioning import Round
 from activation_svc.seed import seed
+from chassis.db import store_of
 from element_sim.client import SimClient
 from tests.harness.activation import ActivationUnderTest, activation_under_test, cancel, placed, rejected
 from tests.harness.containers import engine
@@ -161,8 +162,8 @@ def test_leases_of_the_living_and_of_other_instances_are_left_alone(activation: 
             "update activations set lease_owner = :owner, lease_until = now() + interval '1 hour' where order_id = :id",
             owner=str(owner), id=ids[name],
         )
-    with activation.db.begin() as conn:
-        assert leases.clear_dead(conn, me, lambda pid: pid == 4_000_002) == 1
+    with store_of(activation.container).transaction() as tx:
+        assert leases.clear_dead(tx, me, lambda pid: pid == 4_000_002) == 1
     left = {owner for (owner,) in activation.sql("select lease_owner from activations where lease_owner like 'act-%'")}
     assert left == {str(owners["living"]), str(owners["neighbour"])}
 

@@ -12,7 +12,7 @@ import requests
 from eventlet import Timeout
 
 from contracts.ids import new_id
-from tests.harness.client import Client
+from tests.harness.client import Client, an_order
 from tools.system import System
 from tools.waiting import wait_until
 
@@ -162,7 +162,19 @@ def test_the_overview_shows_every_service_and_names_the_one_that_is_away(system:
         assert queue.status_code == 503 and int(queue.headers["Retry-After"]) >= 1
 
 
-def test_every_answer_carries_its_request_id_and_joins_the_callers_trace(system: System) -> None:
+def test_what_an_order_causes_belongs_to_the_trace_of_its_request(system: System, client: Client) -> None:
+    trace_id = uuid4().hex
+    headers = {"traceparent": f"00-{trace_id}-{trace_id[:16]}-01"}
+    response = requests.post(f"{system.url}/api/orders", json=an_order(), headers=headers, timeout=30)
+    answer = response.json()
+    client.remember(answer["order_id"], answer["token"])
+    client.wait_for_status(answer["order_id"], ("placed", "activated"))
+
+    rows = system.db("order", "select body from outbox where order_id = :o", o=answer["order_id"])
+    assert [json.loads(bytes(row["body"]))["traceparent"].split("-")[1] for row in rows] == [trace_id]
+
+
+def test_every_answer_carries_its_request_id(system: System) -> None:
     response = requests.get(f"{system.url}/api/products", headers={"X-Request-ID": "my-id-1"}, timeout=10)
     assert response.headers["X-Request-ID"] == "my-id-1"
     assert [item["kind"] for item in response.json()["items"]].count("internet") >= 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
@@ -26,11 +28,30 @@ def test_an_order_for_internet_and_tv_runs_to_completion(system: System, client:
     page = client.wait_for_status(order_id, "scheduled")
     assert page["visit"]["technician_name"]
     client.complete(order_id)
-    page = client.wait_for_status(order_id, "completed")
+    page = client.wait_for_events(order_id, "order_completed")
     assert _events(page) == [
         "order_placed", "activation_completed", "visit_scheduled", "fieldwork_completed", "order_completed",
     ]  # fmt: skip
     assert_each_ended_once(system, {order_id: "completed"})
+
+
+def test_one_trace_follows_the_order_from_the_request_to_the_dispatchers_queue(system: System, client: Client) -> None:
+    trace_id = uuid4().hex
+    answer = client.request(
+        "POST", "/api/orders", json=an_order(), headers={"traceparent": f"00-{trace_id}-{trace_id[:16]}-01"}
+    )
+    order_id = answer.json()["order_id"]
+    client.remember(order_id, answer.json()["token"])
+    client.wait_for_status(order_id, "activated")
+    rows = [
+        row
+        for service in ("order", "activation")
+        for row in system.db(service, "select routing_key, body from outbox where order_id = :id", id=order_id)
+    ]
+    traces = {row["routing_key"]: json.loads(bytes(row["body"]))["traceparent"].split("-")[1] for row in rows}
+    assert traces == {"order_placed": trace_id, "activation_completed": trace_id}
+    client.cancel(order_id)
+    client.wait_for_status(order_id, "cancelled")
 
 
 def test_a_rejected_job_puts_every_network_element_back(system: System, client: Client) -> None:
@@ -40,9 +61,9 @@ def test_a_rejected_job_puts_every_network_element_back(system: System, client: 
         client.schedule(order_id)
         assert elements.entries() != before
         client.reject(order_id, reason_code="no_fibre")
-        page = client.wait_for_status(order_id, "rejected")
+        client.wait_for_status(order_id, "rejected")
         assert elements.entries() == before, "exactly as it was"
-    assert "fieldwork_rejected" in _events(page)
+    client.wait_for_events(order_id, "fieldwork_rejected", "activation_reverted", "order_rejected")
     assert_each_ended_once(system, {order_id: "rejected"})
 
 
@@ -79,8 +100,8 @@ def test_the_subscriber_can_cancel_at_each_stage_and_everything_is_put_back(
     until(client, order_id)
     answer = client.cancel(order_id)
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
-    page = client.wait_for_status(order_id, "cancelled")
-    assert "activation_reverted" in _events(page)
+    client.wait_for_status(order_id, "cancelled")
+    client.wait_for_events(order_id, "activation_reverted", "order_cancelled")
     assert_each_ended_once(system, {order_id: "cancelled"})
 
 
@@ -104,8 +125,7 @@ def test_a_cancel_that_loses_the_race_against_the_technician_is_told_so(system: 
         # The cancel cannot travel down to field work while scheduling is stopped: the technician comes first.
         assert client.cancel(order_id).status_code == 202
         client.complete(order_id, by=technician)
-        page = client.wait_for_status(order_id, "completed")
-    assert page["cancel_refused"] is True
+        client.wait_for_page(order_id, lambda page: page["cancel_refused"], "the subscriber is told so")
     assert_each_ended_once(system, {order_id: "completed"})
 
 
@@ -114,8 +134,10 @@ def test_the_visit_can_be_moved_and_the_technician_s_list_follows(system: System
     client.schedule(order_id)
     first = client.wait_for_status(order_id, "scheduled")["visit"]
     client.appoint(order_id, window=3)
-    moved = client.wait_for_visit(order_id, lambda visit: visit["window_start"] != first["window_start"])
-    assert moved["revision"] > first["revision"]
+    moved = client.wait_for_page(
+        order_id, lambda page: page["visit"]["window_start"] != first["window_start"], "the visit has moved"
+    )
+    assert moved["visit"]["revision"] > first["revision"]
     client.complete(order_id)
     client.wait_for_status(order_id, "completed")
     assert_each_ended_once(system, {order_id: "completed"})

@@ -40,6 +40,7 @@ def _activations() -> None:
         sa.Column("failed_element", sa.Text),
         sa.Column("stuck_since", TIMESTAMP),
         sa.Column("tried", pg.JSONB, nullable=False),
+        sa.Column("traceparent", sa.Text),
         sa.Column("created_at", TIMESTAMP, nullable=False),
         sa.Column("updated_at", TIMESTAMP, nullable=False),
         sa.Column("snapshot", pg.JSONB),

@@ -1,0 +1,111 @@
+"""Limits: how often an address may order, and when somebody who guesses passwords has to wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import eventlet
+import pytest
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
+
+from contracts.errors import Overloaded, TooManyRequests
+from gateway_svc.extensions import MAX_WAITING_SIGN_INS, Limits
+from gateway_svc.ratelimit import SignInLock, TokenBuckets
+
+
+def a_request(forwarded: str | None = None) -> Request:
+    headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+    return Request(EnvironBuilder(headers=headers, environ_base={"REMOTE_ADDR": "192.0.2.1"}).get_environ())
+
+
+def some_limits(**settings: Any) -> Limits:
+    return Limits(settings)
+
+
+def test_a_burst_passes_and_then_the_rate_holds() -> None:
+    buckets = TokenBuckets(rate_per_s=2.0, burst=3)
+    for _ in range(3):
+        buckets.take("a", 100.0)
+    with pytest.raises(TooManyRequests) as raised:
+        buckets.take("a", 100.0)
+    assert raised.value.retry_after_s == pytest.approx(0.5)
+    buckets.take("b", 100.0)
+    buckets.take("a", 100.5)
+    with pytest.raises(TooManyRequests):
+        buckets.take("a", 100.5)
+
+
+def test_a_clock_that_steps_back_gives_nothing_and_takes_nothing() -> None:
+    buckets = TokenBuckets(rate_per_s=1.0, burst=2)
+    buckets.take("a", 100.0)
+    buckets.take("a", 50.0)
+    with pytest.raises(TooManyRequests):
+        buckets.take("a", 50.0)
+
+
+def test_a_caller_who_keeps_failing_waits_until_the_window_ends() -> None:
+    lock = SignInLock(limit=3, window_s=60.0)
+    for second in range(3):
+        lock.check("kim", float(second))
+        lock.failed("kim", float(second))
+    with pytest.raises(TooManyRequests) as raised:
+        lock.check("kim", 10.0)
+    assert raised.value.retry_after_s == pytest.approx(50.0)
+    lock.check("lee", 10.0)
+    lock.check("kim", 60.0)
+
+
+def test_a_success_clears_the_failures() -> None:
+    lock = SignInLock(limit=2, window_s=60.0)
+    lock.failed("kim", 0.0)
+    lock.succeeded("kim")
+    lock.failed("kim", 1.0)
+    lock.check("kim", 2.0)
+
+
+def test_many_guesses_at_once_count_like_many_in_a_row() -> None:
+    limits = some_limits(SIGN_IN_FAILURES=5)
+    checked: list[int] = []
+
+    def guess(number: int) -> str:
+        try:
+            with limits.sign_in("192.0.2.1", "kim") as judged:
+                eventlet.sleep(0)
+                checked.append(number)
+                judged(False)
+        except TooManyRequests:
+            return "refused"
+        return "checked"
+
+    answers = list(eventlet.GreenPool(100).imap(guess, range(100)))
+    assert answers.count("checked") == len(checked) <= 5 + 1
+    assert MAX_WAITING_SIGN_INS < 100
+
+
+def test_guessing_through_all_users_is_stopped_for_the_address_only() -> None:
+    limits = some_limits(SIGN_IN_ADDRESS_FAILURES=10)
+    for number in range(10):
+        with limits.sign_in("192.0.2.1", f"user-{number}") as judged:
+            judged(False)
+    with pytest.raises(TooManyRequests), limits.sign_in("192.0.2.1", "user-x"):
+        raise AssertionError("this address has to wait")
+    with limits.sign_in("192.0.2.2", "user-x") as judged:
+        judged(True)
+
+
+def test_streams_have_an_end() -> None:
+    limits = some_limits(SSE_MAX_STREAMS=2)
+    limits.stream(1)
+    with pytest.raises(Overloaded):
+        limits.stream(2)
+
+
+def test_only_proxies_of_ours_are_believed() -> None:
+    assert some_limits().address(a_request("203.0.113.9")) == "192.0.2.1"
+    behind_one = some_limits(TRUSTED_PROXIES=1)
+    assert behind_one.address(a_request("10.0.0.1, 203.0.113.9")) == "203.0.113.9"
+    assert behind_one.address(a_request()) == "192.0.2.1"
+    behind_two = some_limits(TRUSTED_PROXIES=2)
+    assert behind_two.address(a_request("spoofed, 203.0.113.9, 10.0.0.2")) == "203.0.113.9"
+    assert behind_two.address(a_request("203.0.113.9")) == "192.0.2.1"
