@@ -140,7 +140,8 @@ class NetconfOlt:
         try:
             # Validated with the edit: after a <validate> of its own, netconfd's next commit does nothing.
             tested = {"test_option": "test-then-set"} if ":validate" in rpc.server_capabilities else {}
-            rpc.edit_config(config_of(changes), target="candidate", **tested)
+            config = config_of(changes)
+            self._patiently(lambda: rpc.edit_config(config, target="candidate", **tested), deadline)
             self._patiently(lambda: rpc.commit(**(patience if confirmed else {})), deadline)
         except (ValueError, RPCError, ElementUnreachable) as error:
             rpc.discard_changes()

@@ -176,7 +176,7 @@ class Olt:
         self.process.argv = [
             _NETCONFD, "--target=candidate", f"--startup={self._startup}", f"--superuser={self._user}",
             f"--ncxserver-sockname={self._socket}", f"--port={self.port}", "--access-control=off",
-            f"--modpath={_YANG}", f"--module={MODULE}", "--log-level=warn", f"--home={self.folder}",
+            f"--modpath={_YANG}", f"--module={MODULE}", "--log-level=warn",
         ]  # fmt: skip
 
     def _sshd_settings(self) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -84,7 +84,7 @@ def ticker() -> Iterator[Ticker]:
     ticking.stop()
 
 
-def refuses_to_answer(error: object) -> bool:
+def is_unknown(error: object) -> bool:
     return isinstance(error, ElementUnreachable)
 
 
@@ -94,7 +94,7 @@ def test_a_node_killed_before_the_confirmation_has_nothing_of_it(
 ) -> None:
     assert driver.write([put(1, a_line())], in_s(30)) == [None]
     just_before(monkeypatch, moment, node.kill)
-    assert refuses_to_answer(driver.write([put(1, a_line(201)), put(2, a_line(202))], in_s(30))[0])
+    assert is_unknown(driver.write([put(1, a_line(201)), put(2, a_line(202))], in_s(30))[0])
     with pytest.raises(ElementUnreachable):
         driver.read([port(1)], in_s(30))
     node.start()
@@ -108,7 +108,7 @@ def test_after_a_lost_answer_the_node_is_read_as_it_will_stay(
 ) -> None:
     just_before(monkeypatch, moment, lambda: proxy.drop_answers(then="cut"))
     (result,) = driver.write([put(1, a_line())], in_s(30))
-    assert refuses_to_answer(result) == (moment != UNLOCK)
+    assert is_unknown(result) == (moment != UNLOCK)
     proxy.heal()
     assert driver.read([port(1)], in_s(30)) == {port(1): a_line() if stands else None}
     assert (port(1) in truth(node)) == stands
@@ -117,11 +117,12 @@ def test_after_a_lost_answer_the_node_is_read_as_it_will_stay(
 def test_a_write_ends_at_its_deadline_where_no_answer_comes_and_nothing_else_waits(
     driver: NetconfOlt, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch, ticker: Ticker
 ) -> None:
+    driver.read([port(1)], in_s(30))
     just_before(monkeypatch, CONFIRM, proxy.drop_answers)
     began = monotonic()
-    (result,) = driver.write([put(1, a_line())], in_s(0.7))
-    assert monotonic() - began < 1.7
-    assert (refuses_to_answer(result), str(result)) == (True, "no answer in time")
+    (result,) = driver.write([put(1, a_line())], in_s(1))
+    assert monotonic() - began < 2
+    assert (is_unknown(result), str(result)) == (True, "no answer in time")
     assert ticker.stop() < 0.25
     proxy.heal()
     assert driver.read([port(1)], in_s(30)) == {port(1): a_line()}
@@ -130,17 +131,17 @@ def test_a_write_ends_at_its_deadline_where_no_answer_comes_and_nothing_else_wai
 def test_a_node_that_hangs_in_a_commit_holds_up_nothing_else_and_takes_the_commit_back(
     node: Olt, driver: NetconfOlt, monkeypatch: pytest.MonkeyPatch, ticker: Ticker
 ) -> None:
+    driver.read([port(1)], in_s(30))
     just_before(monkeypatch, COMMIT, node.freeze)
     began = monotonic()
-    waiting = eventlet.spawn(driver.read, [port(1)], in_s(0.8))
-    (result,) = driver.write([put(1, a_line())], in_s(0.6))
-    with pytest.raises(ElementUnreachable):
-        waiting.wait()
-    assert monotonic() - began < 1.8
-    assert refuses_to_answer(result)
+    also = eventlet.spawn(driver.write, [put(2, a_line(102))], in_s(1.2))
+    (result,) = driver.write([put(1, a_line())], in_s(1))
+    assert is_unknown(also.wait()[0])
+    assert monotonic() - began < 2.2
+    assert is_unknown(result)
     assert ticker.stop() < 0.25
     node.thaw()
-    assert driver.read([port(1)], in_s(30)) == {port(1): None}
+    assert driver.read([port(1), port(2)], in_s(30)) == {port(1): None, port(2): None}
     assert driver.sessions.open <= 2
 
 
@@ -203,7 +204,10 @@ def test_failures_leave_no_session_behind(
         proxy.heal()
     driver.close()
     with stranger_on(node) as stranger:
-        sessions: Callable[[], str] = lambda: stranger.rpc.get(("xpath", "/netconf-state/sessions")).data_xml
+
+        def sessions() -> str:
+            return str(stranger.rpc.get(("xpath", "/netconf-state/sessions")).data_xml)
+
         wait_until(lambda: sessions().count("<session-id>") == 1, sessions)
     assert driver.sessions.open == 0
 
