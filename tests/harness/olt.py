@@ -49,6 +49,7 @@ def access_node(folder: Path, name: str = "olt-1") -> Iterator[Olt]:
         node.start()
         yield node
     finally:
+        node.kill()  # quicker than to ask it
         node.stop()
 
 
@@ -66,6 +67,12 @@ def driver_of(node: Olt, tcp_port: int | None = None, sessions: int = 2) -> Iter
         yield driver
     finally:
         driver.close()
+
+
+def clear(driver: NetconfOlt) -> None:
+    """Remove every service port."""
+    ports = [Change(key, None) for key in driver.entries(in_s(30))]
+    assert driver.write([ports], in_s(30)) == [None]
 
 
 class Stranger:

@@ -16,6 +16,7 @@ from tests.harness.olt import (
     a_line,
     access_node,
     address_of,
+    clear,
     driver_of,
     in_s,
     just_before,
@@ -44,7 +45,7 @@ def node(shared: Olt) -> Iterator[Olt]:
         shared.thaw()
     shared.start()
     with driver_of(shared) as driver:
-        driver.write([put(int(key.rsplit("/", 1)[1]), None) for key in driver.entries(in_s(30))], in_s(30))
+        clear(driver)
 
 
 @pytest.fixture
