@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check shell lock clean
+.PHONY: help setup run up down test check shell audit lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ down: ## stop what `make up` started
 
 shell: setup ## nameko shell against the running system
 	@exec $(PY) -m tools.run shell
+
+audit: setup ## compare network elements with the database; REPAIR=1 mends, after showing what and asking
+	@PYTHONWARNINGS=ignore $(PY) -m tools.audit $(if $(REPAIR),--repair) $(if $(ELEMENT),--element $(ELEMENT))
 
 check: setup ## ruff and mypy
 	$(PY) -m ruff check .

@@ -11,7 +11,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,12 +19,12 @@ import sqlalchemy as sa
 from contracts.catalogue import PRODUCTS
 from tools.keys import write_private
 from tools.migrate import ensure_database
+from tools.packages import WITHOUT, PackagesMissing, Server, ensure
 from tools.paths import ROOT
 from tools.ports import free_port
-from tools.process import Child
+from tools.process import Child, prefixed
 from tools.waiting import NotInTime, wait_until
 
-PACKAGES = ("freeradius", "freeradius-postgresql", "freeradius-utils")
 OURS = ROOT / "network_elements" / "bng"
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 _CONFIGURATION = Path("/etc/freeradius/3.0")
@@ -33,10 +32,6 @@ _DRIVER = Path("/usr/lib/freeradius/rlm_sql_postgresql.so")
 _SQL = "mods-config/sql/main/postgresql"
 # Seconds between interim accounting updates: a session that is silent for longer is lost.
 _INTERIM_S = 600
-
-
-class RadiusMissing(Exception):
-    """FreeRADIUS is not on this machine and could not be installed; the text says what to do."""
 
 
 def find_server() -> Path | None:
@@ -47,20 +42,20 @@ def find_server() -> Path | None:
     return Path(server)
 
 
+SERVER = Server(
+    "FreeRADIUS",
+    ("freeradius", "freeradius-postgresql", "freeradius-utils"),
+    lambda: find_server() is not None,
+    WITHOUT,
+)
+
+
 def ensure_server() -> Path:
-    """The binary, after installing FreeRADIUS where this is root on a Debian-like system."""
-    if (server := find_server()) is not None:
-        return server
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        print("FreeRADIUS is missing: installing it with apt-get", flush=True)
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(["apt-get", "-q", *command], check=True, env=env, stdout=sys.stderr)
-        if (server := find_server()) is not None:
-            return server
-    raise RadiusMissing(
-        f"FreeRADIUS is not on this machine. Install it (Debian, Ubuntu: sudo apt-get install {' '.join(PACKAGES)})."
-    )
+    """The binary, after installing FreeRADIUS where that is possible. Raises PackagesMissing."""
+    ensure(SERVER)
+    server = find_server()
+    assert server is not None
+    return server
 
 
 def profiles() -> dict[str, list[tuple[str, str, str]]]:
@@ -86,11 +81,12 @@ class Bng:
     Ports and secret stay the same for the life of this object, so it can be killed and started again.
     """
 
-    def __init__(self, folder: Path, *, uri: str) -> None:
+    def __init__(self, folder: Path, *, uri: str, name: str = "bng") -> None:
+        self.name = name
         self.folder = folder.resolve()
         self.uri = uri
         self.auth_port, self.acct_port, self.disconnect_port = (free_udp_port() for _ in range(3))
-        self.process = Child("bng", [], env={}, log=self.folder.parent / "logs" / "bng.log", cwd=self.folder)
+        self.process = Child(name, [], env={}, log=self.folder.parent / "logs" / f"{name}.log", cwd=self.folder)
 
     @property
     def secret_file(self) -> Path:
@@ -103,6 +99,19 @@ class Bng:
         if not self.secret_file.exists():
             write_private(self.secret_file, secrets.token_hex(16) + "\n")
         return self.secret_file.read_text(encoding="ascii").strip()
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Its process."""
+        return (self.process,)
+
+    def environment(self) -> dict[str, str]:
+        """How activation reaches it, as config/elements.yaml asks."""
+        values = {
+            "DB_URI": self.uri, "DISCONNECT_HOST": "127.0.0.1", "DISCONNECT_PORT": str(self.disconnect_port),
+            "SECRET": self.secret,
+        }  # fmt: skip
+        return prefixed(self.name, values)
 
     def start(self) -> None:
         """Start it, making database, schema and profiles where they are missing; returns when it answers."""
@@ -129,6 +138,14 @@ class Bng:
     def kill(self) -> None:
         """`kill -9`."""
         self.process.kill()
+
+    def freeze(self) -> None:
+        """It hangs: nothing answers. Its database does, it is not part of it."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """It goes on, with what was asked meanwhile."""
+        self.process.thaw()
 
     def is_ready(self) -> bool:
         """Whether it answers a Status-Server request (RFC 5997). Raises NotInTime where its process has ended."""
@@ -180,7 +197,7 @@ class Bng:
 def package_files(folder: Path) -> Path:
     """The package's own configuration, in place, or unpacked under `folder` where only root may read it there.
 
-    Raises RadiusMissing where it can be had neither way.
+    Raises PackagesMissing where it can be had neither way.
     """
     if os.access(_CONFIGURATION / _SQL / "schema.sql", os.R_OK):
         return _CONFIGURATION
@@ -193,7 +210,7 @@ def package_files(folder: Path) -> Path:
                 package = next(Path(draft).glob("*.deb"))
                 subprocess.run(["dpkg-deb", "-x", str(package), f"{draft}/root"], check=True, capture_output=True)
             except (OSError, subprocess.CalledProcessError) as error:
-                raise RadiusMissing(
+                raise PackagesMissing(
                     f"{_CONFIGURATION} is not readable and freeradius-config cannot be downloaded ({error}): "
                     "join the group `freerad`, or run this as root"
                 ) from error

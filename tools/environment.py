@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.keys import load_secrets
+from tools.network import REAL, SIM, Network
 from tools.nodes import Nodes
 from tools.paths import ROOT
 from tools.ports import free_port, is_free
@@ -47,13 +48,14 @@ def http_ports(*, fixed: bool) -> dict[str, int]:
 
 
 def system_environment(
-    folder: Path, nodes: Nodes, ports: Mapping[str, int], overrides: Mapping[str, str]
+    folder: Path, nodes: Nodes, network: Network | None, ports: Mapping[str, int], overrides: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the system adds to the environment of its processes; `overrides` win."""
+    """What the system adds to the environment of its processes; `overrides` win. Without a network it is simulated."""
     keys = load_secrets(folder)
     env = {HTTP[name][0]: str(port) for name, port in ports.items()}
     env |= nodes.environment()
-    env |= {name: keys[name] for name in ("TOKEN_KEY", "STAFF_PASSWORD")}
+    env |= {name: keys[name] for name in ("TOKEN_KEY", "STAFF_PASSWORD", "BNG_LINE_KEY")}
+    env |= {"ELEMENTS_DRIVER": SIM} if network is None else {"ELEMENTS_DRIVER": REAL, **network.environment()}
     env |= {
         "ELEMENT_SIM_HOST": "127.0.0.1",
         "ELEMENT_SIM_STATE": str(folder / "elements"),

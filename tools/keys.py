@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-_NAMES = ("TOKEN_KEY", "STAFF_PASSWORD", "DATABASE_PASSWORD", "BROKER_PASSWORD")
+_NAMES = ("TOKEN_KEY", "STAFF_PASSWORD", "DATABASE_PASSWORD", "BROKER_PASSWORD", "BNG_LINE_KEY", "TV_1_KEY")
+_LONG = ("TOKEN_KEY", "BNG_LINE_KEY")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -37,7 +38,7 @@ def load_secrets(folder: Path) -> dict[str, str]:
     """The secrets of the system in `folder`. The environment wins over the file; missing ones are made and kept."""
     path = folder / "secrets.env"
     kept = read_env(path)
-    made = {name: secrets.token_hex(32 if name == "TOKEN_KEY" else 8) for name in _NAMES if name not in kept}
+    made = {name: secrets.token_hex(32 if name in _LONG else 8) for name in _NAMES if name not in kept}
     if made:
         kept |= made
         write_env(path, kept)

@@ -10,11 +10,16 @@ import shutil
 from pathlib import Path
 
 import requests
+import sqlalchemy as sa
 
+from tools import packages, rabbit
 from tools.keys import load_secrets
 from tools.paths import SERVICES
 from tools.postgres import Postgres
+from tools.process import Part
 from tools.rabbit import Rabbit
+
+RADIUS_DATABASE = "radius"
 
 
 class Nodes:
@@ -33,11 +38,19 @@ class Nodes:
         if "AMQP_URI" not in self._env:
             self.rabbit = Rabbit(folder / "rabbit", password=keys["BROKER_PASSWORD"])
 
+    @property
+    def parts(self) -> list[Part]:
+        """What is not replaced."""
+        return [node for node in (self.postgres, self.rabbit) if node is not None]
+
+    def servers(self) -> tuple[packages.Server, ...]:
+        """The packages' servers that it needs."""
+        return () if self.rabbit is None else (rabbit.SERVER,)
+
     def start(self) -> None:
         """Start what is not replaced; returns when all of it answers."""
-        for node in (self.postgres, self.rabbit):
-            if node is not None:
-                node.start()
+        for node in self.parts:
+            node.start()
 
     def stop(self) -> None:
         """Stop what was started here."""
@@ -61,6 +74,12 @@ class Nodes:
             uris[variable] = self._env.get(variable) or self.database_uri(f"oss_{name}")
         uris["AMQP_URI"] = self._env.get("AMQP_URI") or self.broker.uri()
         return uris
+
+    @property
+    def radius_uri(self) -> str:
+        """Where the BNG's accounts are: a database beside activation's. It may not be there yet."""
+        url = sa.make_url(self.environment()["ACTIVATION_DB_URI"])
+        return url.set(database=RADIUS_DATABASE).render_as_string(hide_password=False)
 
     @property
     def broker(self) -> Rabbit:

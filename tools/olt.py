@@ -12,7 +12,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from xml.etree import ElementTree
 
 from contracts.catalogue import PRODUCTS
 from tools.keys import write_private
+from tools.packages import WITHOUT, Server, ensure
 from tools.paths import ROOT
 from tools.ports import free_port
-from tools.process import Child
+from tools.process import Child, prefixed
 from tools.waiting import NotInTime, wait_until
 
 MODULE = ROOT / "network_elements" / "olt" / "oss-access-node.yang"
@@ -31,14 +31,9 @@ _NETCONF = "urn:ietf:params:xml:ns:netconf:base:1.0"
 _ACCESS_NODE = "urn:oss:yang:access-node"
 _NETCONFD, _SUBSYSTEM, _SSHD = "/usr/sbin/netconfd", "/usr/sbin/netconf-subsystem", "/usr/sbin/sshd"
 _YANG = Path("/usr/share/yuma/modules")
-_PACKAGES = ("netconfd", "openssh-server", "openssh-client")
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
 _LONGEST_SOCKET_PATH = 100
 """Bytes; Linux takes 107 (unix(7)), and a little is left for the server's own."""
-
-
-class OltMissing(Exception):
-    """netconfd or OpenSSH's server is not on this machine and could not be installed; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +52,12 @@ def _present() -> bool:
     return all(Path(path).exists() for path in servers) and shutil.which("ssh-keygen") is not None
 
 
-def ensure_servers() -> None:
-    """Install netconfd and OpenSSH where they are missing and this is root on a Debian-like system."""
-    if not _present() and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("netconfd or OpenSSH is missing: installing them with apt-get", flush=True)
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *_PACKAGES]):
-            subprocess.run(["apt-get", "-q", *command], check=True, env=env, stdout=sys.stderr)
-    if not _present():
-        raise OltMissing(
-            "netconfd or OpenSSH's server is not on this machine. Install them (Debian, Ubuntu: "
-            f"sudo apt-get install {' '.join(_PACKAGES)})."
-        )
+SERVER = Server(
+    "netconfd with OpenSSH's server",
+    ("netconfd", "openssh-server", "openssh-client"),
+    _present,
+    WITHOUT,
+)
 
 
 def profiles() -> list[ElementTree.Element]:
@@ -115,9 +104,23 @@ class Olt:
         host_key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
         return OltAddress("127.0.0.1", self.port, self._user, str(self.folder / "user_key"), host_key)
 
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Its processes."""
+        return (self.process, self.sshd)
+
+    def environment(self) -> dict[str, str]:
+        """How activation reaches it, as config/elements.yaml asks; the keys are there once it has been started."""
+        address = self.address
+        values = {
+            "HOST": address.host, "PORT": str(address.port), "USER": address.username,
+            "KEY_FILE": address.key_file, "HOST_KEY": address.host_key,
+        }  # fmt: skip
+        return prefixed(self.name, values)
+
     def start(self) -> None:
         """Start it; returns when it takes sessions and has its profiles (60 s at most)."""
-        ensure_servers()
+        ensure(SERVER)
         self._write_files()
         if not self.process.alive:
             self._socket.unlink(missing_ok=True)

@@ -68,6 +68,7 @@ class Postgres:
 
     def __init__(self, folder: Path, *, password: str, durable: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.name = "postgres"
         self.folder = folder
         self.port = free_port()
         self._password = password
@@ -89,7 +90,7 @@ class Postgres:
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.process = Child(
-            "postgres",
+            self.name,
             [str(self._bin / "postgres"), "-D", str(self._data), *options],
             env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"},
             log=folder.parent / "logs" / "postgres.log",
@@ -102,6 +103,11 @@ class Postgres:
     def uri(self, database: str) -> str:
         """The SQLAlchemy URI of a database on this server."""
         return f"postgresql+psycopg2://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Its process; the server's own children end with it."""
+        return (self.process,)
 
     def start(self) -> None:
         """Start it, making its data folder the first time; returns when it answers (60 s at most)."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tools.waiting import NotInTime, wait_until
 
@@ -30,6 +31,30 @@ def _die_with_parent(death_signal: int) -> Callable[[], None]:
                 os._exit(1)
 
     return prepare
+
+
+def prefixed(name: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Variables of one part of the system: `prefixed("olt-1", {"PORT": "830"})` is `{"OLT_1_PORT": "830"}`."""
+    start = name.upper().replace("-", "_")
+    return {f"{start}_{variable}": value for variable, value in values.items()}
+
+
+class Part(Protocol):
+    """Something that runs as one or several processes and can be started again at any time."""
+
+    name: str
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Its processes."""
+
+    def start(self) -> None:
+        """Start what of it does not run."""
+
+
+def has_ended(part: Part) -> bool:
+    """Whether one of its processes ended by itself."""
+    return any(child.wanted and not child.alive for child in part.children)
 
 
 class Child:
@@ -58,6 +83,11 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self.wanted = False
         self._asked = False
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Itself: a part of the system that is one process."""
+        return (self,)
 
     @property
     def pid(self) -> int:

@@ -6,14 +6,12 @@ The server's own start script is called, not the packaged wrapper, which insists
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from kombu import Connection
 
 from tools.keys import write_private
+from tools.packages import Server, ensure
 from tools.ports import free_port
 from tools.process import Child
 from tools.waiting import NotInTime, wait_until
@@ -29,10 +27,6 @@ _PLACES = (
 )
 
 
-class RabbitMissing(Exception):
-    """RabbitMQ is not on this machine and could not be installed; the text says what to do."""
-
-
 def find_server() -> Path | None:
     """The server's own start script, or None. RABBITMQ_SERVER names another one."""
     if named := os.environ.get("RABBITMQ_SERVER"):
@@ -41,22 +35,21 @@ def find_server() -> Path | None:
     return max(found, default=None)
 
 
+SERVER = Server(
+    "RabbitMQ",
+    ("rabbitmq-server",),
+    lambda: find_server() is not None,
+    "RabbitMQ elsewhere: Fedora: sudo dnf install rabbitmq-server; macOS: brew install rabbitmq; or name its start "
+    "script in RABBITMQ_SERVER, or a broker that runs already in AMQP_URI.",
+)
+
+
 def ensure_server() -> Path:
-    """The start script, after installing RabbitMQ where this is root on a Debian-like system."""
-    if (server := find_server()) is not None:
-        return server
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        print("RabbitMQ is missing: installing it with apt-get", flush=True)
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "rabbitmq-server"]):
-            subprocess.run(["apt-get", "-q", *command], check=True, env=env, stdout=sys.stderr)
-        if (server := find_server()) is not None:
-            return server
-    raise RabbitMissing(
-        "RabbitMQ is not on this machine. Install it (Debian, Ubuntu: sudo apt-get install rabbitmq-server; "
-        "Fedora: sudo dnf install rabbitmq-server; macOS: brew install rabbitmq), or name its start script in "
-        "RABBITMQ_SERVER, or name a broker that runs already in AMQP_URI."
-    )
+    """The start script, after installing RabbitMQ where that is possible. Raises PackagesMissing."""
+    ensure(SERVER)
+    server = find_server()
+    assert server is not None
+    return server
 
 
 class Rabbit:
@@ -74,7 +67,8 @@ class Rabbit:
             "epmd", ["epmd", "-address", "127.0.0.1", "-port", str(self._ports["epmd"])],
             env=self._env(), log=logs / "epmd.log", cwd=folder,
         )  # fmt: skip
-        self.process = Child("rabbitmq", [], env=self._env(), log=logs / "rabbitmq.log", cwd=folder)
+        self.name = "rabbitmq"
+        self.process = Child(self.name, [], env=self._env(), log=logs / "rabbitmq.log", cwd=folder)
 
     def uri(self, vhost: str = VHOST) -> str:
         """The AMQP URI of a virtual host on this broker."""
@@ -83,6 +77,11 @@ class Rabbit:
     @property
     def management_uri(self) -> str:
         return f"http://oss:{self._password}@127.0.0.1:{self.management_port}"
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Its processes."""
+        return (self._epmd, self.process)
 
     def start(self) -> None:
         """Start it; returns when it takes connections (60 s at most)."""

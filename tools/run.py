@@ -18,9 +18,8 @@ from pathlib import Path
 
 from tools.environment import PortTaken
 from tools.keys import load_secrets, read_env
+from tools.packages import PackagesMissing
 from tools.paths import ROOT, state_dir
-from tools.process import Child
-from tools.rabbit import RabbitMissing
 from tools.samples import put_samples_through
 from tools.system import System
 from tools.waiting import NotInTime, wait_until
@@ -77,10 +76,14 @@ def _stop_on_signal(_number: int, _frame: object) -> None:
 def _watch(system: System) -> None:
     """Stay until a signal comes; start again what ended by itself, and say so."""
     while True:
-        ended: list[Child] = [child for child in system.processes.values() if child.wanted and not child.alive]
-        for child in ended:
-            say(f"{child.name} ended with {child.exit_code} and is started again, see {child.log}")
-            child.start()
+        for part in system.ended():
+            for child in part.children:
+                if not child.alive:
+                    say(f"{child.name} ended with {child.exit_code} and is started again, see {child.log}")
+            try:
+                part.start()
+            except NotInTime as error:
+                say(f"{part.name} does not start and is tried again: {error}")
         time.sleep(_RESTART_PAUSE_S)
 
 
@@ -118,11 +121,19 @@ def _welcome(system: System) -> None:
         f"  documentation    {system.url}/docs   (OpenAPI: {system.url}/openapi.json)\n"
         f"  staff users      operator, dispatcher, kim, lee, park, choi, jung (config/seed.yaml)\n"
         f"  their password   STAFF_PASSWORD in {system.folder / 'secrets.env'}\n"
+        f"{_elements(system)}"
         f"  logs             {system.folder / 'logs'}\n"
         f"  operators        make shell\n",
         flush=True,
     )
     (system.folder / "ready").write_text(system.url)
+
+
+def _elements(system: System) -> str:
+    if system.network is None:
+        return f"  elements         simulated, port {system.element_port}\n"
+    names = ", ".join(system.network.elements)
+    return f"  elements         {names} (where: {system.folder / 'system.env'})\n" if names else ""
 
 
 def up(folder: Path, *, samples: bool) -> int:
@@ -186,7 +197,7 @@ def main() -> int:
             load_secrets(folder)
             return 0
         return {"down": down, "shell": shell}[args.what](folder)
-    except (AlreadyRunning, PortTaken, RabbitMissing, NotInTime) as error:
+    except (AlreadyRunning, PortTaken, PackagesMissing, NotInTime) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -1,4 +1,4 @@
-"""The whole system as real processes: private nodes, the element simulator and six services.
+"""The whole system as real processes: private nodes, network elements and six services.
 
 One class serves `make run`, `make up`, the tests and the drills, so that what is tested is what runs.
 The commands come from the Procfile, every setting from the environment that is built in `tools.environment`.
@@ -19,12 +19,14 @@ import requests
 import sqlalchemy as sa
 from honcho.environ import parse_procfile
 
+from tools import packages
 from tools.environment import http_ports, system_environment
 from tools.keys import write_env
+from tools.network import REAL, SIM, Network
 from tools.nodes import Nodes
 from tools.paths import ROOT, SERVICES
 from tools.prepare import prepare
-from tools.process import Child
+from tools.process import Child, Part, has_ended
 from tools.waiting import NotInTime, wait_until
 
 ELEMENTS = "elements"
@@ -41,6 +43,8 @@ class System:
     """Start, stop, kill and watch the system whose files lie in `folder`.
 
     `overrides` are settings for this system (short delays in tests); `say` is told of each step.
+    Its network elements are real servers; with ELEMENTS_DRIVER=sim in `overrides` or the environment, the simulator
+    plays them, and `network` is None.
     """
 
     def __init__(
@@ -55,9 +59,13 @@ class System:
         self.folder = folder.resolve()
         self.nodes = nodes or Nodes(self.folder)
         self._own_nodes = nodes is None
+        self._overrides = dict(overrides or {})
+        driver = self._overrides.get("ELEMENTS_DRIVER") or os.environ.get("ELEMENTS_DRIVER") or REAL
+        self.network: Network | None = None
+        if driver != SIM:
+            self.network = Network(self.folder, radius_uri=self.nodes.radius_uri)
         self._say = say
         self._ports = http_ports(fixed=fixed_ports)
-        self._overrides = dict(overrides or {})
         self.env: dict[str, str] = {}
         self.processes: dict[str, Child] = {}
 
@@ -76,32 +84,45 @@ class System:
 
     @property
     def element_port(self) -> int:
-        """The TCP port of the element simulator, for `element_sim.client.SimClient`."""
+        """The TCP port of the element simulator, where it plays the elements; for `element_sim.client.SimClient`."""
         return int(self.env["ELEMENT_SIM_PORT"])
 
     def up(self) -> None:
-        """Start everything: nodes, migrations, seed, processes; returns when every service is ready."""
+        """Start everything: nodes, elements, migrations, seed, processes; returns when every service is ready.
+
+        Raises PackagesMissing before anything has been started.
+        """
+        network = () if self.network is None else self.network.servers()
+        packages.ensure(*(self.nodes.servers() if self._own_nodes else ()), *network)
         if self._own_nodes:
             self._say("starting PostgreSQL and RabbitMQ")
             self.nodes.start()
-        self.env = system_environment(self.folder, self.nodes, self._ports, self._overrides)
+        if self.network is not None:
+            self._say("starting two access nodes, the BNG and the TV middleware")
+            self.network.start()
+        self.env = system_environment(self.folder, self.nodes, self.network, self._ports, self._overrides)
         write_env(self.folder / "system.env", self.env)
         self.processes = self._make_processes()
         prepare(self._full_env(), self._say)
-        self._say("starting the element simulator and six services")
+        self._say("starting six services" + (" and the element simulator" if self.network is None else ""))
         self.start_all()
 
     def down(self) -> None:
         """Stop everything that was started here, services before nodes; the order of one clean end."""
         self._say("stopping the services")
         self.stop_all()
+        if self.network is not None:
+            self._say("stopping the network elements")
+            self.network.stop()
         if self._own_nodes:
             self._say("stopping RabbitMQ and PostgreSQL")
             self.nodes.stop()
         (self.folder / "system.env").unlink(missing_ok=True)
 
     def start_all(self) -> None:
-        """Start every process that does not run, then wait until all are ready."""
+        """Start every element and process that does not run, then wait until all are ready."""
+        if self.network is not None:
+            self.network.start()
         for child in self.processes.values():
             child.start()
         for name in self.processes:
@@ -114,6 +135,12 @@ class System:
         for child in self.processes.values():
             if not child.stop(30):
                 self._say(f"{child.name} did not stop in time and was killed")
+
+    def ended(self) -> list[Part]:
+        """What ended by itself: nodes, then elements, then processes. Each can be started again."""
+        elements = [] if self.network is None else list(self.network.elements.values())
+        parts: list[Part] = [*(self.nodes.parts if self._own_nodes else ()), *elements, *self.processes.values()]
+        return [part for part in parts if has_ended(part)]
 
     def start(self, name: str, *, wait: bool = True) -> None:
         """Start one process by its name in the Procfile; with `wait` it is ready on return."""
@@ -177,10 +204,12 @@ class System:
         return dict(os.environ) | self.env
 
     def _make_processes(self) -> dict[str, Child]:
-        commands = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
+        commands = dict(parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes)
         unknown = set(commands) ^ {ELEMENTS, *SERVICES}
         if unknown:
             raise RuntimeError(f"the Procfile and tools.paths.SERVICES disagree on {', '.join(sorted(unknown))}")
+        if self.network is not None:
+            del commands[ELEMENTS]
         logs = self.folder / "logs"
         return {
             name: Child(name, _argv(command), env=self._full_env(), log=logs / f"{name}.log", cwd=ROOT)

@@ -10,7 +10,7 @@ import requests
 
 from tools.paths import ROOT
 from tools.ports import free_port
-from tools.process import Child
+from tools.process import Child, prefixed
 from tools.waiting import NotInTime, wait_until
 
 
@@ -20,12 +20,15 @@ class Tv:
     `faults`: it also misbehaves on request (tests only).
     """
 
-    def __init__(self, folder: Path, *, key: str, port: int | None = None, faults: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, key: str, port: int | None = None, faults: bool = False, name: str = "tv"
+    ) -> None:
+        self.name = name
         self.folder = folder
         self.key = key
         self.port = port or free_port()
         self.process = Child(
-            "tv",
+            name,
             [sys.executable, "-m", "tv_middleware", "--port", str(self.port), "--state", str(folder)],
             env={
                 "PATH": os.environ["PATH"],
@@ -34,13 +37,22 @@ class Tv:
                 "TV_MIDDLEWARE_KEY": key,
                 "TV_MIDDLEWARE_FAULTS": "1" if faults else "0",
             },
-            log=folder.parent / "logs" / "tv.log",
+            log=folder.parent / "logs" / f"{name}.log",
             cwd=ROOT,
         )
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Its process."""
+        return (self.process,)
+
+    def environment(self) -> dict[str, str]:
+        """How activation reaches it, as config/elements.yaml asks."""
+        return prefixed(self.name, {"URL": self.url, "KEY": self.key})
 
     def start(self) -> None:
         """Start it; returns when it answers (60 s at most)."""
@@ -58,6 +70,14 @@ class Tv:
     def kill(self) -> None:
         """`kill -9`."""
         self.process.kill()
+
+    def freeze(self) -> None:
+        """It hangs: connections are taken and stay, nothing answers."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """It goes on, with what was asked meanwhile."""
+        self.process.thaw()
 
     def _answers(self) -> bool:
         if not self.process.alive:

@@ -13,6 +13,7 @@ from contracts.catalogue import PRODUCTS
 from tests.harness.olt import a_line, port
 from tools import olt as node
 from tools.olt import Olt
+from tools.packages import PackagesMissing
 
 NOTHING = dict.fromkeys(a_line()) | {"multicast_profiles": []}
 
@@ -76,5 +77,5 @@ def test_every_product_has_its_profile_on_a_node() -> None:
 def test_a_machine_without_the_servers_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(node, "_NETCONFD", str(tmp_path / "netconfd"))
     monkeypatch.setattr(node.os, "geteuid", lambda: 1000)
-    with pytest.raises(node.OltMissing, match="apt-get install netconfd openssh-server"):
+    with pytest.raises(PackagesMissing, match="apt-get install netconfd openssh-server"):
         Olt("olt-1", tmp_path / "olt-1").start()
