@@ -9,12 +9,16 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class FailedTry:
-    """One try that failed: at which step, on which element, in whose words. `refused`: the element said no."""
+    """One try that failed: at which step, on which element, in whose words. `refused`: the element said no.
+
+    `ports`: the service ports it was about, as `{"element", "port"}`.
+    """
 
     step: str
     error: str
     element: str | None = None
     refused: bool = False
+    ports: tuple[dict[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class VisitAccepted:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """An operator has mended what was wrong: try again. `by` is the operator's name."""
+    """An operator has mended what was wrong, or wants another port: try again. `by` is the operator's name."""
 
     trigger: ClassVar[str] = "retry"
     order_id: UUID

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from nameko.extensions import DependencyProvider, SharedExtension
 
-from activation_svc import leases
-from activation_svc.element_link import Links
-from activation_svc.elements import ElementSim
+from activation_svc import leases, registry
+from activation_svc.element_config import ElementConfig
+from activation_svc.elements import Elements
 from activation_svc.provisioning import Network
 from activation_svc.visits import Gate, Visits
 from activation_svc.worker_settings import WorkerSettings, worker_settings
 from chassis.db import store_of
+from chassis.health import register_check
 from chassis.settings import merged
 
 log = logging.getLogger(__name__)
@@ -44,19 +46,30 @@ class ThisWorker(SharedExtension):
 
 
 class NetworkProvider(DependencyProvider):
-    """Injects the network elements and how patiently to work on them."""
+    """Injects the network elements and how patiently to work on them. A misconfigured element stops the start."""
 
     worker = ThisWorker()
 
     def setup(self) -> None:
-        self._network: Network | None = None
+        settings = worker_settings(merged(self.container.config))
+        self._described: dict[str, ElementConfig] = registry.described_in(settings)
+        self._elements: Elements = registry.build(self._described, settings)
+        self._site = registry.site(self._described, settings)
+        for name, breaker in self._elements.breakers.items():
+            register_check(self.container, f"breaker-{name}", info=partial(getattr, breaker, "state"))
 
     def get_dependency(self, worker_ctx: Any) -> Network:
-        if self._network is None:
-            settings = self.worker.settings
-            links = Links(settings.element_sim_host, settings.element_sim_port, settings.element_answer_timeout_s)
-            self._network = Network(ElementSim(links), self.worker.owner, settings.patience, settings.provision_batch)
-        return self._network
+        settings = self.worker.settings
+        kinds = {name: element.kind for name, element in self._described.items()}
+        return Network(
+            self._elements, kinds, self._site, self.worker.owner, settings.patience, settings.provision_batch
+        )
+
+    def stop(self) -> None:
+        """End the sessions with the elements; a loop's last round may open one again."""
+        self._elements.close()
+
+    kill = stop
 
 
 class VisitsProvider(DependencyProvider):

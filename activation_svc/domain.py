@@ -119,8 +119,8 @@ class Activation:
 
     `lines` as `contracts.events.Line`; `attempts` and `visit_attempts` count failed tries of the present step;
     `gives_up`: the tries are used up, what was written is to be put back, then a person is asked. `tried` holds
-    the last tries as `{"at", "step", "element", "error"}`; `traceparent` is the order's own trace, for what the
-    workers cause.
+    the last tries as `{"at", "step", "element", "error", "ports"}`; `traceparent` is the order's own trace, for what
+    the workers cause.
     """
 
     order_id: UUID
@@ -222,7 +222,8 @@ def after_failure(row: Activation, failed: FailedTry, patience: Patience, jitter
 
 def with_try(tried: list[dict[str, Any]], failed: FailedTry, now: datetime) -> list[dict[str, Any]]:
     """The list of failed tries, as operators see it, with one more; only the last are kept."""
-    latest = {"at": now.isoformat(), "step": failed.step, "element": failed.element, "error": failed.error}
+    latest = {"at": now.isoformat(), "step": failed.step, "element": failed.element, "error": failed.error,
+              "ports": list(failed.ports)}
     return [*tried, latest][-TRIED_KEPT:]
 
 

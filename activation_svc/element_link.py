@@ -11,29 +11,14 @@ from typing import Any, BinaryIO
 
 import tenacity
 
+from activation_svc.driver import ElementError, ElementRefused, ElementUnreachable
+
 Request = dict[str, Any]
 Answer = dict[str, Any]
 
 AT_ONCE = 64
 """Requests on their way together; few enough that answers cannot fill the socket before the requests are sent."""
 TRIES = 2
-
-
-class ElementError(Exception):
-    """An element did not do what it was asked; `words` says why, as nearly as possible in its own."""
-
-    def __init__(self, element: str, words: str) -> None:
-        super().__init__(f"{element}: {words}")
-        self.element = element
-        self.words = words
-
-
-class ElementRefused(ElementError):
-    """The element said no: nothing was changed, and asking again soon will not help."""
-
-
-class ElementUnreachable(ElementError):
-    """No connection: whether a request that was under way took effect is unknown."""
 
 
 class ElementTimeout(ElementUnreachable):
@@ -101,6 +86,11 @@ class Links:
         except ElementUnreachable as why:
             return [why if result is None else result for result in results]
         return [result for result in results if result is not None]
+
+    def close(self) -> None:
+        """Close every connection that nobody uses just now."""
+        for element in list(self._idle):
+            self._forget(element)
 
     def _exchange(
         self, element: str, requests: Sequence[Request], results: list[Answer | ElementError | None], deadline: float

@@ -1,33 +1,45 @@
-"""The network elements, as activation sees them: snapshot, apply, verify, restore. Here over the simulator's socket.
+"""The network elements together, as activation sees them: snapshot, apply, verify, restore, each over many orders.
 
-Each call takes the plans of many orders, because elements are asked for many entries at once; each order fails for
-itself. All four may be repeated. A write without an answer is unknown, and is settled at once by reading back.
+An order goes from element to element in its plan's order, and not on after one that failed. Orders for the same
+elements go together; orders for other elements go side by side with them. All four may be repeated. A write without an
+answer is unknown, and is settled at once by reading back.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from activation_svc.element_link import Answer, ElementError, ElementUnreachable, Links, Request
-from activation_svc.plan import Entry, Plan
+from eventlet import GreenPool
+
+from activation_svc.breaker import ElementBreaker
+from activation_svc.driver import (
+    Change,
+    Content,
+    Driver,
+    ElementDiffers,
+    ElementError,
+    ElementRefused,
+    ElementUnreachable,
+)
+from activation_svc.plan import Entry, Plan, elements_of
+
+log = logging.getLogger(__name__)
 
 Plans = Mapping[UUID, Plan]
 Failures = dict[UUID, ElementError]
+Found = dict[tuple[str, str], Content | None]
 
 STEP_TIMEOUT_S = 20.0
 """No step writes for longer than this; a lease lasts longer (`leases.LEASE_S`)."""
-
-
-class ElementDiffers(ElementError):
-    """Reading back showed something else than was written."""
+AT_ONCE = 16
 
 
 class NetworkElements(Protocol):
-    """What activation needs of any kind of element."""
+    """What activation needs of its elements."""
 
     def snapshot(self, plans: Plans) -> tuple[dict[UUID, Plan], Failures]:
         """What stands now under the keys of these plans, by order; and the orders for which that is not known."""
@@ -41,94 +53,172 @@ class NetworkElements(Protocol):
     def restore(self, snapshots: Plans) -> Failures:
         """Put back what the snapshots say, the last written entry first; delete what was not there."""
 
+    def avoided(self) -> frozenset[str]:
+        """Elements that do not answer just now: better not to give out anything of theirs."""
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    order_id: UUID
-    entry: Entry
-    request: Request
+    def entries(self, element: str) -> dict[str, Content]:
+        """Everything that stands on one element. Raises ElementError."""
 
 
-class ElementSim:
-    """Network elements played by `element_sim`. `links` holds the connections, one pool an element."""
+class Elements:
+    """Elements behind their drivers. One call of a driver takes `call_timeout_s` at most (and reads back after it)."""
 
-    def __init__(self, links: Links, clock: Callable[[], float] = time.monotonic) -> None:
-        self._links = links
+    def __init__(
+        self,
+        drivers: Mapping[str, Driver],
+        *,
+        breakers: Mapping[str, ElementBreaker] | None = None,
+        call_timeout_s: float = 6.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.drivers = dict(drivers)
+        self.breakers = dict(breakers or {name: ElementBreaker(name, clock=clock) for name in drivers})
+        self._call_timeout_s = call_timeout_s
         self._clock = clock
 
     def snapshot(self, plans: Plans) -> tuple[dict[UUID, Plan], Failures]:
         """See NetworkElements."""
-        found, failures = self._ask(plans, _read)
+        found, failures = self._read_all(plans)
         return {
-            order_id: tuple(
-                Entry(entry.element, entry.key, found[order_id][entry.element, entry.key]["entry"]) for entry in plan
-            )
+            order_id: tuple(Entry(entry.element, entry.key, found[entry.element, entry.key]) for entry in plan)
             for order_id, plan in plans.items() if order_id not in failures
         }, failures
 
     def apply(self, plans: Plans) -> Failures:
         """See NetworkElements."""
-        return self._ask(plans, _put)[1]
+        return self._side_by_side(plans, self._write)
 
     def verify(self, plans: Plans) -> Failures:
         """See NetworkElements."""
-        found, failures = self._ask(plans, _read)
+        found, failures = self._read_all(plans)
         for order_id, plan in plans.items():
-            if order_id in failures:
-                continue
-            for entry in plan:
-                if found[order_id][entry.element, entry.key]["entry"] != entry.content:
-                    failures[order_id] = ElementDiffers(entry.element, f"{entry.key} reads back otherwise")
-                    break
+            for entry in plan if order_id not in failures else ():
+                if found[entry.element, entry.key] != entry.content:
+                    failures.setdefault(order_id, ElementDiffers(entry.element, f"{entry.key} reads back otherwise"))
         return failures
 
     def restore(self, snapshots: Plans) -> Failures:
         """See NetworkElements."""
-        return self._ask({order_id: tuple(reversed(plan)) for order_id, plan in snapshots.items()}, _put)[1]
+        return self.apply({order_id: tuple(reversed(plan)) for order_id, plan in snapshots.items()})
 
-    def _ask(
-        self, plans: Plans, request: Callable[[Entry], Request]
-    ) -> tuple[dict[UUID, dict[tuple[str, str], dict[str, Any]]], Failures]:
-        """Ask element by element, in the plans' order. An order that failed at one is not taken to the next."""
+    def avoided(self) -> frozenset[str]:
+        """See NetworkElements."""
+        return frozenset(name for name, breaker in self.breakers.items() if breaker.state != "closed")
+
+    def entries(self, element: str) -> dict[str, Content]:
+        """See NetworkElements."""
+        driver = self._driver(element)
         deadline = self._clock() + STEP_TIMEOUT_S
-        by_element: dict[str, list[_Ask]] = {}
-        for order_id, plan in plans.items():
-            for entry in plan:
-                by_element.setdefault(entry.element, []).append(_Ask(order_id, entry, request(entry)))
-        failures: Failures = {}
-        answers: dict[UUID, dict[tuple[str, str], dict[str, Any]]] = {order_id: {} for order_id in plans}
-        for element, asks in by_element.items():
-            asks = [ask for ask in asks if ask.order_id not in failures]
-            results = self._links.exchange(element, [ask.request for ask in asks], deadline)
-            if request is _put:
-                results = self._settle(element, asks, results, deadline)
-            for ask, result in zip(asks, results, strict=True):
-                if isinstance(result, ElementError):
-                    failures.setdefault(ask.order_id, result)
-                else:
-                    answers[ask.order_id][element, ask.entry.key] = result
-        return answers, failures
+        return self.breakers[element].call(lambda: driver.entries(deadline), lambda found: None)
 
-    def _settle(
-        self, element: str, asks: list[_Ask], results: list[Answer | ElementError], deadline: float
-    ) -> list[Answer | ElementError]:
-        """Find out which writes without an answer took effect all the same; the others keep their error."""
+    def close(self) -> None:
+        """End every session with every element."""
+        for driver in self.drivers.values():
+            driver.close()
+
+    def _side_by_side(self, plans: Plans, step: Callable[[str, Plans, float], Failures]) -> Failures:
+        """Walk each group of orders along its elements, all groups at once. Returns who failed at which."""
+        deadline = self._clock() + STEP_TIMEOUT_S
+
+        def walk(route: tuple[str, ...], group: dict[UUID, Plan]) -> Failures:
+            failures: Failures = {}
+            for element in route:
+                mine = {
+                    order_id: tuple(entry for entry in plan if entry.element == element)
+                    for order_id, plan in group.items() if order_id not in failures
+                }
+                if mine:
+                    failures |= step(element, mine, deadline)
+            return failures
+
+        groups: dict[tuple[str, ...], dict[UUID, Plan]] = {}
+        for order_id, plan in plans.items():
+            groups.setdefault(elements_of(plan), {})[order_id] = plan
+        if len(groups) == 1:
+            return walk(*groups.popitem())
+        failures: Failures = {}
+        for failed in GreenPool(AT_ONCE).starmap(walk, groups.items()):
+            failures |= failed
+        return failures
+
+    def _read_all(self, plans: Plans) -> tuple[Found, Failures]:
+        found: Found = {}
+
+        def read(element: str, group: Plans, deadline: float) -> Failures:
+            keys = list(dict.fromkeys(entry.key for plan in group.values() for entry in plan))
+            try:
+                contents = self._ask(element, lambda driver, until: driver.read(keys, until), deadline)
+            except ElementRefused as why:
+                if len(group) == 1:
+                    return dict.fromkeys(group, why)
+                alone = [read(element, {order_id: plan}, deadline) for order_id, plan in group.items()]
+                return {order_id: why for failures in alone for order_id, why in failures.items()}
+            except ElementError as why:
+                return dict.fromkeys(group, why)
+            found.update({(element, key): contents[key] for key in keys})
+            return {}
+
+        return found, self._side_by_side(plans, read)
+
+    def _write(self, element: str, group: Plans, deadline: float) -> Failures:
+        works = [[Change(entry.key, entry.content) for entry in plan] for plan in group.values()]
+        try:
+            results = self._ask(
+                element, lambda driver, until: self._settled(driver, works, until, deadline), deadline, _all_silent
+            )
+        except ElementError as why:
+            return dict.fromkeys(group, why)
+        return {order_id: why for order_id, why in zip(group, results, strict=True) if why is not None}
+
+    def _settled(
+        self, driver: Driver, works: Sequence[Sequence[Change]], until: float, deadline: float
+    ) -> list[ElementError | None]:
+        """Write; then find out which works without an answer took effect all the same. The others keep their error."""
+        try:
+            results = driver.write(works, until)
+        except ElementUnreachable as why:
+            results = [why] * len(works)
         unknown = [at for at, result in enumerate(results) if isinstance(result, ElementUnreachable)]
         if not unknown:
             return results
-        settled = list(results)
-        answers = self._links.exchange(element, [_read(asks[at].entry) for at in unknown], deadline)
-        for at, answer in zip(unknown, answers, strict=True):
-            if not isinstance(answer, ElementError) and answer["entry"] == asks[at].entry.content:
-                settled[at] = answer
-        return settled
+        keys = list(dict.fromkeys(change.key for at in unknown for change in works[at]))
+        try:
+            found = driver.read(keys, self._until(deadline))
+        except ElementError as why:
+            log.info("%s: what it did with %d works stays unknown: %s", driver.element, len(unknown), why)
+            return results
+        for at in unknown:
+            if all(found[change.key] == change.content for change in works[at]):
+                results[at] = None
+        return results
+
+    def _ask(
+        self,
+        element: str,
+        ask: Callable[[Driver, float], Any],
+        deadline: float,
+        failure_in: Callable[[Any], ElementUnreachable | None] = lambda result: None,
+    ) -> Any:
+        """Ask a driver through its breaker. Raises ElementError."""
+        driver = self._driver(element)
+        if self._clock() >= deadline:
+            raise ElementUnreachable(element, "the time for this step is over")
+        return self.breakers[element].call(lambda: ask(driver, self._until(deadline)), failure_in)
+
+    def _until(self, deadline: float) -> float:
+        return min(deadline, self._clock() + self._call_timeout_s)
+
+    def _driver(self, element: str) -> Driver:
+        if element not in self.drivers:
+            raise ElementRefused(element, f"there is no element {element!r} in the configuration")
+        return self.drivers[element]
 
 
-def _read(entry: Entry) -> Request:
-    return {"verb": "read", "element": entry.element, "key": entry.key}
-
-
-def _put(entry: Entry) -> Request:
-    if entry.content is None:
-        return {"verb": "delete", "element": entry.element, "key": entry.key}
-    return {"verb": "write", "element": entry.element, "key": entry.key, "entry": entry.content}
+def _all_silent(results: Iterable[ElementError | None]) -> ElementUnreachable | None:
+    """The reason, where no work at all got an answer; one that did shows that the element is there."""
+    last: ElementUnreachable | None = None
+    for result in results:
+        if not isinstance(result, ElementUnreachable):
+            return None
+        last = result
+    return last

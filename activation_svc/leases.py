@@ -64,6 +64,23 @@ def claim(conn: sa.Connection, owner: Owner, states: Iterable[str], now: datetim
     return conn.execute(taken).all()
 
 
+def take(
+    conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID], states: Iterable[str], now: datetime
+) -> set[UUID]:
+    """Take those of these orders that are in one of `states` and that nobody works on; call it with them locked."""
+    taken = (
+        sa.update(table)
+        .where(
+            table.c.order_id.in_(tuple(order_ids)),
+            table.c.state.in_(tuple(states)),
+            sa.or_(table.c.lease_until.is_(None), table.c.lease_until < now),
+        )
+        .values(lease_owner=str(owner), lease_until=now + timedelta(seconds=LEASE_S))
+        .returning(table.c.order_id)
+    )
+    return set(conn.execute(taken).scalars())
+
+
 def hold(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
     """Renew the leases that are still ours; return those orders with their present state.
 

@@ -1,4 +1,4 @@
-"""Activation's tables: one row an order, and the inventory of service ports; beside them the chassis' own."""
+"""Activation's tables: one row an order, and the inventory of what elements give out; beside them the chassis' own."""
 
 from __future__ import annotations
 
@@ -60,14 +60,25 @@ sa.Index(
 sa.Index("activations_stuck", table.c.order_id, postgresql_where=table.c.stuck_since.is_not(None))
 sa.Index("activations_leased", table.c.lease_owner, postgresql_where=table.c.lease_owner.is_not(None))
 
-ports = sa.Table(
-    "ports",
+resources = sa.Table(
+    "resources",
     Base.metadata,
-    # One row a port and one holder a row: the key is what keeps a port from being given out twice.
-    sa.Column("element", sa.Text, primary_key=True),
+    # One row a resource and one holder a row: the key is what keeps a resource from being given out twice.
+    # pool: kind and element, such as vlan:olt-1; position: its place in the pool.
+    sa.Column("pool", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("position", sa.Integer, nullable=False, unique=True),
+    sa.Column("element", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
     sa.Column("order_id", pg.UUID(as_uuid=True)),
+    sa.Column("line", sa.Integer),
+    # Why it is given to nobody any more; or, where an order holds it, why that order does not use it.
+    sa.Column("blocked", sa.Text),
 )
-sa.Index("ports_free", ports.c.position, postgresql_where=ports.c.order_id.is_(None))
-sa.Index("ports_held", ports.c.order_id, postgresql_where=ports.c.order_id.is_not(None))
+_held = resources.c.order_id.is_not(None)
+sa.Index(
+    "resources_free", resources.c.pool, resources.c.position,
+    postgresql_where=sa.and_(resources.c.order_id.is_(None), resources.c.blocked.is_(None)),
+)
+sa.Index("resources_held", resources.c.order_id, postgresql_where=_held)
+sa.Index("resources_load", resources.c.pool, postgresql_where=_held)
+sa.Index("resources_blocked", resources.c.pool, postgresql_where=resources.c.blocked.is_not(None))

@@ -1,29 +1,46 @@
-"""Which entries an order's lines need on which elements. A pure function of the order and the ports it holds.
+"""Which entries an order's lines need on which elements: the declared plan (`plan.yaml`) applied to one order.
 
-It names entries after the order, so that provisioning it twice writes the same entries twice.
+Pure functions of the order, the resources it holds and the site. Entries are named after the order and its resources,
+so that provisioning it twice writes the same entries twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from activation_svc import plan_table
+from activation_svc.driver import Content
+from activation_svc.plan_table import LineKind, Task
 from contracts.catalogue import PRODUCTS
 from contracts.orders import OrderItem
 
-AAA = "aaa-1"
-TV = "tv-1"
-DEFAULT_PORT_PRODUCT = "tv-only"
+PORT = "service-port"
+TABLE = plan_table.load()
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
-    """One service port: `name` is the element's own name for it (slot/pon/onu)."""
+class Resource:
+    """One thing of an element that one line at a time can have; `kind` as in plan.yaml, `name` the element's own."""
 
+    kind: str
     element: str
     name: str
+
+    @property
+    def pool(self) -> str:
+        return f"{self.kind}:{self.element}"
+
+
+Holding = Mapping[int, Mapping[str, Resource]]
+"""What an order holds: by line number (from 1), then by kind."""
+
+Needs = Mapping[int, Sequence[str]]
+"""What an order is to hold: kinds by line number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,7 @@ class Entry:
 
     element: str
     key: str
-    content: dict[str, Any] | None
+    content: Content | None
 
 
 Plan = tuple[Entry, ...]
@@ -40,70 +57,105 @@ Plan = tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """What is the same for every order: the element of each kind that no resource decides, and the key of secrets."""
+
+    elements: Mapping[str, str]
+    line_key: bytes = field(repr=False)
+
+    def secret(self, purpose: str, subscriber: str) -> bytes:
+        """A secret of one line, which nobody can tell without the key; the same every time."""
+        return hmac.new(self.line_key, f"{purpose}:{subscriber}".encode(), hashlib.sha256).digest()
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedLine:
-    """One line of the order (an item of quantity 2 is two) and the service port it runs on."""
+    """One line of the order (an item of quantity 2 is two) and what it may use, its own or shared."""
 
     product: str
     number: int
-    port: Port
+    resources: Mapping[str, Resource]
 
     def as_line(self) -> dict[str, Any]:
         """The line as `contracts.events.Line` in JSON."""
+        port = self.resources[PORT]
         kind = PRODUCTS[self.product].kind
-        return {"product": self.product, "kind": kind, "element": self.port.element, "port": self.port.name}
+        return {"product": self.product, "kind": kind, "element": port.element, "port": port.name}
 
 
-def products_of(items: Iterable[OrderItem], kind: str) -> list[str]:
-    """The products of that kind, one for each line."""
-    return [item.product for item in items for _ in range(item.quantity) if item.kind == kind]
+def products_of(items: Iterable[OrderItem]) -> list[str]:
+    """The product of each line, internet first; line numbers are places in this list, from 1."""
+    lines = [item.product for item in items for _ in range(item.quantity)]
+    return sorted(lines, key=lambda product: list(TABLE.lines).index(PRODUCTS[product].kind))
 
 
-def ports_needed(items: Sequence[OrderItem]) -> int:
-    """How many service ports an order takes: one an internet line. TV rides along; alone it takes one."""
-    return max(len(products_of(items, "internet")), 1)
+def needs_of(items: Sequence[OrderItem]) -> dict[int, tuple[str, ...]]:
+    """What the order takes from the inventory, by line; lines that take nothing are left out."""
+    takes = [_kind(product).takes for product in products_of(items)]
+    needs = {number: take.own for number, take in enumerate(takes, start=1)}
+    owned = {kind for kinds in needs.values() for kind in kinds}
+    lacking = dict.fromkeys(kind for take in takes for kind in take.shared if kind not in owned)
+    needs[1] = (*needs[1], *lacking)
+    return {number: kinds for number, kinds in needs.items() if kinds}
 
 
-def lines_of(items: Sequence[OrderItem], ports: Sequence[Port]) -> list[PlannedLine]:
-    """The order's lines, internet first; `ports` in a fixed order, as many as `ports_needed`.
+def lines_of(items: Sequence[OrderItem], holding: Holding) -> list[PlannedLine]:
+    """The order's lines. Lines that share spread over what the order holds.
 
-    TV lines spread over the order's ports. Raises ValueError where there are too few ports.
+    Raises ValueError where the order does not hold what it needs.
     """
-    if len(ports) < ports_needed(items):
-        raise ValueError(f"the order needs {ports_needed(items)} service ports, not {len(ports)}")
-    internet = products_of(items, "internet")
-    lines = [PlannedLine(product, at + 1, ports[at]) for at, product in enumerate(internet)]
-    for at, product in enumerate(products_of(items, "tv")):
-        lines.append(PlannedLine(product, len(internet) + at + 1, ports[at % len(ports)]))
+    for number, kinds in needs_of(items).items():
+        if lacking := [kind for kind in kinds if kind not in holding.get(number, {})]:
+            raise ValueError(f"line {number} holds no {', '.join(lacking)}")
+    lines: list[PlannedLine] = []
+    sharing = 0
+    for number, product in enumerate(products_of(items), start=1):
+        mine = dict(holding.get(number, {}))
+        if shared := _kind(product).takes.shared:
+            owners = [at for at in sorted(holding) if all(kind in holding[at] for kind in shared)]
+            mine = dict(holding[owners[sharing % len(owners)]]) | mine
+            sharing += 1
+        lines.append(PlannedLine(product, number, mine))
     return lines
 
 
-def plan_of(order_id: UUID, items: Sequence[OrderItem], ports: Sequence[Port]) -> Plan:
-    """The entries for the whole order: first ports and profiles on the OLT, then accounts and entitlements.
-
-    An internet line: the service port and an AAA account. A TV line: a multicast profile on the port and a TV
-    entitlement. An order of TV alone opens its port without an internet profile.
-    """
-    lines = lines_of(items, ports)
-    entries = [entry for line in lines for entry in _entries(order_id, line)]
-    if not products_of(items, "internet"):
-        entries.insert(0, _port_entry(order_id, ports[0], DEFAULT_PORT_PRODUCT))
-    rank = {"port": 0, "multicast": 1, "account": 2, "entitlement": 3}
-    return tuple(sorted(entries, key=lambda entry: rank[entry.key.partition("/")[0]]))
+def plan_of(order_id: UUID, items: Sequence[OrderItem], holding: Holding, site: Site) -> Plan:
+    """The entries for the whole order, element by element in the plan's order. Raises ValueError as `lines_of`."""
+    tasks = [(line, task) for line in lines_of(items, holding) for task in _kind(line.product).tasks]
+    entries: dict[tuple[str, str], Content] = {}
+    for line, task in sorted(tasks, key=lambda each: TABLE.stage(each[1])):
+        values = _values(order_id, line, site)
+        place = _element(line, task, site), str(plan_table.fill(task.key, values))
+        content = plan_table.fill(task.content, values)
+        entries[place] = plan_table.united(entries[place], content) if place in entries else content
+    return tuple(Entry(element, key, content) for (element, key), content in entries.items())
 
 
-def _entries(order_id: UUID, line: PlannedLine) -> list[Entry]:
-    product = PRODUCTS[line.product]
-    name = f"{order_id}-{line.number}"
-    if product.kind == "internet":
-        account = {"order_id": str(order_id), "profile": product.id, "port": f"{line.port.element}:{line.port.name}",
-                   "down_mbps": product.down_mbps, "up_mbps": product.up_mbps}
-        return [_port_entry(order_id, line.port, product.id), Entry(AAA, f"account/{name}", account)]
-    profile = {"order_id": str(order_id), "profile": product.id, "channels": product.channels}
-    return [
-        Entry(line.port.element, f"multicast/{line.port.name}/{line.number}", profile),
-        Entry(TV, f"entitlement/{name}", {"order_id": str(order_id), "package": product.id}),
-    ]
+def elements_of(plan: Plan) -> tuple[str, ...]:
+    """The elements of a plan, in its order."""
+    return tuple(dict.fromkeys(entry.element for entry in plan))
 
 
-def _port_entry(order_id: UUID, port: Port, profile: str) -> Entry:
-    return Entry(port.element, f"port/{port.name}", {"admin": "up", "order_id": str(order_id), "profile": profile})
+def _kind(product: str) -> LineKind:
+    return TABLE.lines[PRODUCTS[product].kind]
+
+
+def _element(line: PlannedLine, task: Task, site: Site) -> str:
+    if task.at in line.resources:
+        return line.resources[task.at].element
+    if task.at not in site.elements:
+        raise ValueError(f"there is no element of kind {task.at!r}")
+    return site.elements[task.at]
+
+
+def _values(order_id: UUID, line: PlannedLine, site: Site) -> dict[str, Any]:
+    subscriber = f"{order_id}-{line.number}"
+    values: dict[str, Any] = {kind: resource.name for kind, resource in line.resources.items()}
+    if "vlan" in values:
+        values["vlan"] = int(values["vlan"])
+    return values | {
+        "order_id": str(order_id), "subscriber": subscriber, "product": line.product,
+        "password": site.secret("password", subscriber).hex()[:32],
+        # What the installer types into the ONT: digits, unlike words, are read out over a phone without a mistake.
+        "registration_id": f"{int.from_bytes(site.secret('registration', subscriber)[:8]) % 10**10:010}",
+    }

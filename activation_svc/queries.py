@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from activation_svc.models import table
 from contracts.errors import Invalid
-from contracts.rpc import Fallout, Page
+from contracts.rpc import Fallout, FalloutAction, Page
 
 MAX_PAGE = 200
 ANSWERED = (
@@ -51,8 +51,16 @@ def _fallout(row: Any) -> Fallout:
         element=row.failed_element,
         attempts=row.attempts,
         what_was_tried=row.tried,
-        actions=("retry", "abandon") if row.state == "fallout" else (),
+        standing=[{"element": entry["element"], "key": entry["key"]} for entry in row.snapshot or ()],
+        actions=_actions(row),
     )
+
+
+def _actions(row: Any) -> tuple[FalloutAction, ...]:
+    if row.state != "fallout":
+        return ()
+    had_a_port = any(tried.get("ports") for tried in row.tried)
+    return ("retry", "retry_on_another_port", "abandon") if had_a_port else ("retry", "abandon")
 
 
 def _read_cursor(cursor: str) -> UUID:

@@ -1,6 +1,7 @@
-"""Seed the inventory of service ports: `python -m activation_svc.seed [config/elements.yaml]`. Again changes nothing.
+"""Seed the inventory from the elements: `python -m activation_svc.seed [config/elements.yaml]`. Again changes nothing.
 
-The database comes from the environment (`ACTIVATION_DB_URI`).
+What was added to the file since (an element, a larger pool) is added; nothing is taken away, because orders may hold
+it. The database comes from the environment (`ACTIVATION_DB_URI`).
 """
 
 from __future__ import annotations
@@ -10,23 +11,25 @@ import sys
 from pathlib import Path
 
 import sqlalchemy as sa
-import yaml
 
-from activation_svc import ports
+from activation_svc import inventory
+from activation_svc.element_config import load, resources_of
 
 
 def seed(uri: str, path: Path) -> int:
-    """Put the ports that the file at `path` describes into the database at `uri`; return how many were new."""
+    """Put what the elements in the file at `path` give out into the database at `uri`; return how many were new."""
     engine = sa.create_engine(uri, poolclass=sa.pool.NullPool)
     with engine.begin() as conn:
-        conn.execute(sa.text("lock table ports in share row exclusive mode"))
-        return ports.seed(conn, yaml.safe_load(path.read_text(encoding="utf-8"))["elements"])
+        conn.execute(sa.text("lock table resources in share row exclusive mode"))
+        return inventory.seed(
+            conn, (resource for name, element in load(path).items() for resource in resources_of(name, element))
+        )
 
 
 def main() -> int:
     """Seed and say what was new."""
     path = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ELEMENTS_CONFIG", "config/elements.yaml"))
-    print(f"activation: {seed(os.environ['ACTIVATION_DB_URI'], path)} new service ports")
+    print(f"activation: {seed(os.environ['ACTIVATION_DB_URI'], path)} new resources of network elements")
     return 0
 
 

@@ -5,12 +5,14 @@ Entrypoints only; decisions are in `domain.py`, the rounds of work in `provision
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from activation_svc import commands, domain, models, queries, visits
+from activation_svc import audit, commands, domain, fallouts, inventory, models, queries, repair, visits
 from activation_svc.dependencies import NetworkProvider, VisitsProvider
+from activation_svc.plan import PORT, Resource
 from activation_svc.provisioning import Round
 from chassis.batch import batch_handler
 from chassis.db import Store
@@ -22,6 +24,8 @@ from chassis.service import OperatedService
 from chassis.table import Refused
 from contracts.errors import Conflict, NotFound, from_rpc
 from contracts.events import Event, decode
+
+log = logging.getLogger(__name__)
 
 SAGA = Saga(domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event)
 
@@ -69,16 +73,44 @@ class ActivationService(OperatedService):
             return queries.list_fallouts(conn, limit, cursor)
 
     @rpc
-    def retry_fallout(self, order_id: str, by: str = "") -> dict[str, Any]:
-        """Provision again, with all its tries, what failed. Raises NotFound, Conflict."""
-        return self._act(commands.Retry(_order_id(order_id), by))
+    def retry_fallout(self, order_id: str, by: str = "", another_port: bool = False) -> dict[str, Any]:
+        """Provision again, with all its tries, what failed; with `another_port` on other service ports than before.
+
+        Raises NotFound, Conflict.
+        """
+        return self._act(commands.Retry(_order_id(order_id), by), another_port is True)
 
     @rpc
     def abandon_fallout(self, order_id: str, by: str = "", reason: str = "") -> dict[str, Any]:
         """Put everything back and let the order end as cancelled. Raises NotFound, Conflict."""
         return self._act(commands.Abandon(_order_id(order_id), by, reason))
 
-    def _act(self, command: commands.Retry | commands.Abandon) -> dict[str, Any]:
+    @rpc
+    def audit(self, element: str | None = None) -> dict[str, Any]:
+        """Compare with what the elements, or one of them, hold (`contracts.rpc.Audit`). Raises NotFound."""
+        return audit.audit(self.store, self.network, element)
+
+    @rpc
+    def repair(self, findings: list[dict[str, Any]], by: str = "") -> dict[str, Any]:
+        """Mend what an audit found, where nothing has changed since: `{"items": [Repaired]}`. Raises Invalid."""
+        return repair.repair(self.store, self.network, findings, by)
+
+    @rpc
+    def inventory(self) -> dict[str, Any]:
+        """Pools with what is free in them, and blocked ports: `{"pools": [...], "blocked": [...]}`."""
+        with self.store.read() as conn:
+            return {"pools": inventory.pools(conn), "blocked": inventory.blocked(conn)}
+
+    @rpc
+    def unblock_port(self, element: str, port: str, by: str = "") -> dict[str, Any]:
+        """Give a port out again that was blocked by a retry on another port. Raises Conflict."""
+        with self.store.transaction() as tx:
+            if not inventory.unblock(tx.conn, Resource(PORT, str(element), str(port))):
+                raise Conflict(f"{port} of {element} is not blocked, or an order may have left something on it")
+        log.warning("%s unblocked %s of %s", by or "an operator", port, element)
+        return {"element": element, "port": port}
+
+    def _act(self, command: commands.Retry | commands.Abandon, another_port: bool = False) -> dict[str, Any]:
         with self.store.transaction() as tx:
             if not SAGA.load(tx, [command.order_id])[command.order_id].state:
                 raise NotFound(f"there is no activation for order {command.order_id}")
@@ -86,6 +118,8 @@ class ActivationService(OperatedService):
                 step = SAGA.command(tx, command)
             except Refused as refused:
                 raise Conflict(refused.why) from refused
+            if another_port:
+                fallouts.change_port(tx, step.before, command.by, self.network)
             tx.wake("provision")
             return {"order_id": str(command.order_id), "state": step.after.state}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,12 @@ class WorkerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     instance_id: str = ""
+    elements_driver: Literal["real", "sim"] = "real"
+    elements_config: str = "config/elements.yaml"
+    bng_line_key: str = Field(default="", repr=False)
+    element_call_timeout_s: float = Field(default=6.0, gt=0, le=9)
+    element_breaker_failures: int = Field(default=3, ge=1)
+    element_breaker_reset_s: float = Field(default=5.0, gt=0)
     element_sim_host: str = "127.0.0.1"
     element_sim_port: int = 8010
     element_answer_timeout_s: float = Field(default=2.0, gt=0, lt=5)
@@ -45,4 +51,6 @@ def worker_settings(config: Mapping[str, Any], environment: Mapping[str, str] = 
     """Read the settings; raises pydantic.ValidationError naming the one that makes no sense."""
     names = {field: field.upper() for field in WorkerSettings.model_fields}
     given = {field: config.get(name, environment.get(name)) for field, name in names.items()}
+    # A key of digits is text too, whatever YAML takes it for.
+    given["bng_line_key"] = str(given["bng_line_key"] or "")
     return WorkerSettings.model_validate({field: value for field, value in given.items() if value not in (None, "")})

@@ -8,7 +8,12 @@ order        place_orders(orders=[PlaceOrder]) -> [PlaceOrderResult]
              get_order(order_id) -> dict                                                   NotFound
 activation   get_activation(order_id) -> dict                                              NotFound
              list_fallouts(limit, cursor) -> Page of Fallout
-             retry_fallout(order_id, by) / abandon_fallout(order_id, by, reason)           NotFound, Conflict
+             retry_fallout(order_id, by, another_port=False)                               NotFound, Conflict
+             abandon_fallout(order_id, by, reason)                                         NotFound, Conflict
+             audit(element=None) -> Audit                                                  NotFound
+             repair(findings=[Finding], by) -> {"items": [Repaired]}                       Invalid
+             inventory() -> {"pools": [...], "blocked": [...]}
+             unblock_port(element, port, by) -> {"element", "port"}                        Conflict
 scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer                        Overloaded
              list_visits(state, limit, cursor) -> Page of visits, in the order to call
              get_visit(order_id)                                                           NotFound
@@ -86,11 +91,15 @@ class VisitAnswer(Value):
     outcome: Literal["accepted", "cancelled"]
 
 
-class Fallout(Value):
-    """An order that needs a person. `what_was_tried`: the last failed tries as `{"at", "step", "element", "error"}`.
+FalloutAction = Literal["retry", "retry_on_another_port", "abandon"]
 
-    `actions` are the calls that may help (`retry`, `abandon`); a revert that is stuck has none, because it goes on
-    by itself as soon as `element` does what it is asked.
+
+class Fallout(Value):
+    """An order that needs a person. `reason` is in the element's own words, where an element is what failed.
+
+    `what_was_tried`: the last failed tries as `{"at", "step", "element", "error", "ports"}`. `standing`: where on
+    elements something of it may still stand, as `{"element", "key"}`. `actions` are what may help; a revert that is
+    stuck has none, because it goes on by itself as soon as `element` does what it is asked.
     """
 
     order_id: UUID
@@ -100,7 +109,54 @@ class Fallout(Value):
     element: str | None
     attempts: int
     what_was_tried: tuple[dict[str, Any], ...]
-    actions: tuple[Literal["retry", "abandon"], ...]
+    standing: tuple[dict[str, str], ...] = ()
+    actions: tuple[FalloutAction, ...]
+
+
+class Finding(Value):
+    """One difference between what activation believes and what an element holds, and what would mend it.
+
+    `order_id` None: by its name the entry is an order's, but there is no such order. `do`: `write` what is planned,
+    `put_back` what stood there before, or `delete`. `fields` differ. `wanted` and `found` are digests of the contents
+    (None: nothing), which may hold secrets: they tell a repair that nothing has changed since.
+    """
+
+    kind: Literal["missing", "extra", "different"]
+    element: str
+    key: str
+    order_id: UUID | None
+    do: Literal["write", "put_back", "delete"]
+    fields: tuple[str, ...] = ()
+    wanted: str | None
+    found: str | None
+
+
+class ElementAudit(Value):
+    """What was found on one element. `foreign`: entries that never were ours. `unreachable`: why nothing is known."""
+
+    checked: int = 0
+    missing: tuple[Finding, ...] = ()
+    extra: tuple[Finding, ...] = ()
+    different: tuple[Finding, ...] = ()
+    foreign: int = 0
+    unreachable: str | None = None
+
+
+class Audit(Value):
+    """One comparison. `left_out`: orders that were being worked on, or wait for an operator, and were not compared."""
+
+    at: AwareDatetime
+    elements: dict[str, ElementAudit]
+    left_out: int
+
+
+class Repaired(Value):
+    """What became of one finding; `why` where it was not repaired."""
+
+    element: str
+    key: str
+    done: bool
+    why: str | None = None
 
 
 class Page(Value):

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-NAMESPACES = {"olt": ("port", "multicast"), "aaa": ("account",), "tv": ("entitlement",)}
+NAMESPACES = {"olt": "service-port", "bng": "account", "tv": "entitlement"}
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Element:
     def why_not(self, key: str) -> str | None:
         """The element's words where it has no such key, else None. Keys read `namespace/name`."""
         namespace, _, name = key.partition("/")
-        if namespace not in NAMESPACES[self.kind]:
+        if namespace != NAMESPACES[self.kind]:
             return f"{self.name}: unknown object class {namespace!r}"
         if not name:
             return f"{self.name}: {namespace} without a name"
-        if self.kind == "olt" and not self._has_port(name.split("/")[:3]):
+        if self.kind == "olt" and not self._has_port(name.split("/")):
             return f"{self.name}: no such port {name}"
         return None
 
@@ -41,12 +41,15 @@ class Element:
 
 
 def load(path: Path) -> dict[str, Element]:
-    """Read the elements from a YAML file (`elements: {name: {kind, slots, pons, onus}}`).
+    """Read the elements from a YAML file (`elements: {name: {kind, slots, pons, onus}}`; other fields are not for us).
 
     Raises ValueError for a kind that does not exist.
     """
     described: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["elements"]
-    elements = {name: Element(name, **fields) for name, fields in described.items()}
+    elements = {
+        name: Element(name, fields["kind"], *(int(fields.get(count, 0)) for count in ("slots", "pons", "onus")))
+        for name, fields in described.items()
+    }
     for element in elements.values():
         if element.kind not in NAMESPACES:
             raise ValueError(f"{element.name}: kind must be one of {', '.join(NAMESPACES)}, not {element.kind!r}")

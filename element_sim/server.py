@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from element_sim.faults import ANY, Faults
+from element_sim.faults import ANY, Fault, Faults
 from element_sim.inventory import Element
 from element_sim.state import State
 
@@ -74,15 +74,14 @@ class Simulator:
         return {"ok": True}
 
     async def _element(self, request: Request, reader: asyncio.StreamReader) -> Answer:
-        verb, name, key = str(request["verb"]), str(request["element"]), str(request["key"])
-        fault = self._faults.meet(verb, name, key)
+        fault = self._fault(request)
         if fault is None:
-            return self._do(verb, name, key, request)
+            return self._do(request)
         if fault.kind == "die":
             raise Gone
         if fault.kind == "refuse":
             return {"ok": False, "error": "refused", "words": fault.words}
-        answer = self._do(verb, name, key, request) if fault.kind == "delay" or fault.effect else {}
+        answer = self._do(request) if fault.kind == "delay" or fault.effect else {}
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
             return answer
@@ -91,22 +90,50 @@ class Simulator:
             continue
         raise Gone
 
-    def _do(self, verb: str, name: str, key: str, request: Request) -> Answer:
+    def _fault(self, request: Request) -> Fault | None:
+        """The first fault that this request meets; an edit meets those of the writes and deletes it is made of."""
+        name = str(request["element"])
+        met = [self._faults.meet(verb, name, key) for verb, key in _verbs(request)]
+        return next((fault for fault in met if fault is not None), None)
+
+    def _do(self, request: Request) -> Answer:
+        verb, name = str(request["verb"]), str(request["element"])
         element = self._elements.get(name)
-        words = f"no element {name!r}" if element is None else element.why_not(key)
-        if words is not None:
-            return {"ok": False, "error": "refused", "words": words}
+        for _, key in _verbs(request):
+            words = f"no element {name!r}" if element is None else element.why_not(key) if key else None
+            if words is not None:
+                return {"ok": False, "error": "refused", "words": words}
         if verb == "read":
-            return {"ok": True, "entry": self._state.read(name, key)}
+            return {"ok": True, "entry": self._state.read(name, str(request["key"]))}
+        if verb == "entries":
+            return {"ok": True, "entries": self._state.everything(name).get(name, {})}
         if verb == "write":
-            if not isinstance(request["entry"], dict):
-                raise TypeError("an entry is a JSON object")
-            self._state.write(name, key, request["entry"])
-            return {"ok": True}
-        if verb == "delete":
-            self._state.delete(name, key)
-            return {"ok": True}
-        raise ValueError(f"unknown verb {verb!r}")
+            self._state.edit(name, [(str(request["key"]), _entry(request["entry"]))])
+        elif verb == "delete":
+            self._state.delete(name, str(request["key"]))
+        elif verb == "edit":
+            self._state.edit(name, [
+                (str(change["key"]), None if change["entry"] is None else _entry(change["entry"]))
+                for change in request["changes"]
+            ])
+        else:
+            raise ValueError(f"unknown verb {verb!r}")
+        return {"ok": True}
+
+
+def _verbs(request: Request) -> list[tuple[str, str]]:
+    """What a request does to which keys; a list of everything has the key ""."""
+    if request["verb"] != "edit":
+        return [(str(request["verb"]), str("" if request["verb"] == "entries" else request["key"]))]
+    return [
+        ("delete" if change["entry"] is None else "write", str(change["key"])) for change in request["changes"]
+    ]
+
+
+def _entry(given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise TypeError("an entry is a JSON object")
+    return given
 
 
 async def run(simulator: Simulator, host: str, port: int, ready: Callable[[int], None], stop: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,20 @@ class State:
             "insert into entries values (?, ?, ?) on conflict (element, key) do update set content=excluded.content",
             (element, key, json.dumps(content, ensure_ascii=False, sort_keys=True)),
         )
+
+    def edit(self, element: str, changes: Iterable[tuple[str, Content | None]]) -> None:
+        """Write and delete (None) several entries, all or none."""
+        self._db.execute("begin immediate")
+        try:
+            for key, content in changes:
+                if content is None:
+                    self.delete(element, key)
+                else:
+                    self.write(element, key, content)
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self._db.execute("commit")
 
     def delete(self, element: str, key: str) -> None:
         """Remove the entry; where there is none, nothing happens."""

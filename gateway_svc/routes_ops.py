@@ -51,10 +51,13 @@ class OpsRoutes:
         return self.activation.call("list_fallouts", **call.query.model_dump())
 
     @route("POST", "/api/ops/fallouts/<order_id>/retry", roles=OPERATOR, tag="operations",
-           answers={202: answers.Thing}, problems=_CONFLICT)
+           query=schemas.RetryQuery, answers={202: answers.Thing}, problems=_CONFLICT)
     def retry_fallout(self, call: Call) -> Answer:
-        """Try again to provision an order in fallout."""
-        return Answer(202, self.activation.call("retry_fallout", order_id=call.order, by=call.by.subject) or {})
+        """Try again to provision an order in fallout; with `another_port` on another service port."""
+        result = self.activation.call(
+            "retry_fallout", order_id=call.order, by=call.by.subject, another_port=call.query.another_port
+        )
+        return Answer(202, result or {})
 
     @route("POST", "/api/ops/fallouts/<order_id>/abandon", roles=OPERATOR, tag="operations", body=schemas.Abandon,
            body_optional=True, answers={202: answers.Thing}, problems=_CONFLICT)

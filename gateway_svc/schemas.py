@@ -164,6 +164,12 @@ class Abandon(Value):
     reason: Note = ""
 
 
+class RetryQuery(BaseModel):
+    """`another_port`: the ports of the last try are blocked, and others are given out."""
+
+    another_port: bool = False
+
+
 class ListQuery(BaseModel):
     """One page of a list."""
 

@@ -12,7 +12,8 @@ import eventlet
 import sqlalchemy as sa
 from nameko.containers import ServiceContainer
 
-from activation_svc import ports
+from activation_svc import inventory
+from activation_svc.element_config import ElementConfig, resources_of
 from activation_svc.service import ActivationService
 from chassis.rpc_server import rpc
 from contracts.errors import Overloaded
@@ -24,8 +25,17 @@ from tests.harness.databases import Databases
 from tools.nodes import Nodes
 from tools.waiting import wait_until
 
-SMALL_INVENTORY = {"olt-1": {"kind": "olt", "slots": 2, "pons": 4, "onus": 64}}
+_OLT = {"kind": "olt", "driver": "sim", "slots": 2, "pons": 4, "onus": 64, "vlans": "100-999"}
+_BNG = {"kind": "bng", "driver": "sim", "addresses": "100.64.0.0/22"}
+SMALL_INVENTORY = {"olt-1": _OLT, "bng-1": _BNG}
+"""One OLT, so that a test knows which port comes next."""
+TWO_OLTS = {"olt-1": _OLT, "olt-2": _OLT, "bng-1": _BNG}
 IMPATIENT: dict[str, Any] = {
+    "ELEMENTS_DRIVER": "sim",
+    "BNG_LINE_KEY": "a key for tests",
+    "ELEMENT_CALL_TIMEOUT_S": 3.0,
+    "ELEMENT_BREAKER_FAILURES": 3,
+    "ELEMENT_BREAKER_RESET_S": 0.2,
     "ELEMENT_ANSWER_TIMEOUT_S": 1.0,
     "PROVISION_ATTEMPTS": 3,
     "PROVISION_REFUSED_ATTEMPTS": 2,
@@ -114,7 +124,7 @@ class ActivationUnderTest:
         wait_until(lambda: self.sql("select count(*) from outbox where sent_at is null")[0][0] == 0, "an empty outbox")
         self.sql("delete from activations")
         self.sql("delete from outbox")
-        self.sql("update ports set order_id = null where order_id is not null")
+        self.sql("update resources set order_id = null, line = null, blocked = null")
         self.tap._queue.purge()
         self.tap.seen.clear()
         for element, entries in self.elements.entries().items():
@@ -122,7 +132,12 @@ class ActivationUnderTest:
                 self.elements.delete(element, key)
 
     def ports_held(self) -> int:
-        return int(self.sql("select count(*) from ports where order_id is not null")[0][0])
+        return self.held("service-port:%")
+
+    def held(self, pools: str = "%") -> int:
+        """How many resources orders hold in the pools that are like `pools`."""
+        held = "select count(*) from resources where order_id is not null and pool like :pools"
+        return int(self.sql(held, pools=pools)[0][0])
 
 
 @contextmanager
@@ -139,13 +154,19 @@ def own_nodes(databases: Databases, nodes: Nodes) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def activation_under_test(
-    database_uri: str, amqp_uri: str, elements: SimClient, port: int, **settings: Any
+    database_uri: str,
+    amqp_uri: str,
+    elements: SimClient,
+    port: int,
+    inventory_of: dict[str, dict[str, Any]] = SMALL_INVENTORY,
+    **settings: Any,
 ) -> Iterator[ActivationUnderTest]:
-    """Activation on these nodes and elements, with a small inventory and little patience."""
+    """Activation on these nodes and simulated elements, with a small inventory and little patience."""
     config = IMPATIENT | {"ELEMENT_SIM_PORT": port, **settings}
     with engine(database_uri) as db, wiretap(amqp_uri) as tap:
         with db.begin() as conn:
-            ports.seed(conn, SMALL_INVENTORY)
+            for name, described in inventory_of.items():
+                inventory.seed(conn, resources_of(name, ElementConfig.model_validate(described)))
         with running(ActivationService, database_uri, amqp_uri, **config) as container:
             yield ActivationUnderTest(container, db, tap, elements)
 

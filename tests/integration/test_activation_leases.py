@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from eventlet.event import Event
 
 from activation_svc import leases
-from activation_svc.elements import ElementSim
+from activation_svc.elements import Elements
 from activation_svc.models import Base
 from activation_svc.provisioning import Round
 from activation_svc.seed import seed
@@ -46,7 +46,7 @@ def activation(
 def test_a_crash_between_writing_and_recording_is_done_again_and_undone_exactly(
     activation: ActivationUnderTest, sim: SimClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sim.write("olt-1", "port/1/1/1", {"admin": "down"})
+    sim.write("olt-1", "service-port/1/1/1", {"admin": "down"})
     record = Round._record
     crashes: list[int] = []
 
@@ -60,14 +60,14 @@ def test_a_crash_between_writing_and_recording_is_done_again_and_undone_exactly(
     monkeypatch.setattr(Round, "_let_go", lambda self, claimed: None)
     order_id = activation.place()
     wait_until(lambda: crashes, "the crash")
-    assert sim.read("olt-1", "port/1/1/1")["order_id"] == str(order_id)
+    assert sim.read("olt-1", "service-port/1/1/1")["subscriber"] == f"{order_id}-1"
     assert activation.get(order_id)["state"] == "provisioning"
     activation.sql("update activations set lease_until = now() - interval '1 second'")
     activation.wait_for(order_id, "provisioned")
     assert activation.ports_held() == 1
     activation.handle(rejected(order_id))
     activation.wait_for(order_id, "reverted")
-    assert sim.entries() == {"olt-1": {"port/1/1/1": {"admin": "down"}}}
+    assert sim.entries() == {"olt-1": {"service-port/1/1/1": {"admin": "down"}}}
 
 
 class Halfway:
@@ -75,10 +75,10 @@ class Halfway:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.may_go_on, self.recorded = Event(), Event(), Event()
-        verify, record = ElementSim.verify, Round._record
+        verify, record = Elements.verify, Round._record
         first: list[Any] = []
 
-        def stopping_verify(adapter: ElementSim, plans: Any) -> Any:
+        def stopping_verify(adapter: Elements, plans: Any) -> Any:
             if not first:
                 first.append(dict(plans))
                 self.reached.send()
@@ -90,14 +90,14 @@ class Halfway:
             if {work.order_id for work in claimed} & set(first[0]) and not self.recorded.ready():
                 self.recorded.send()
 
-        monkeypatch.setattr(ElementSim, "verify", stopping_verify)
+        monkeypatch.setattr(Elements, "verify", stopping_verify)
         monkeypatch.setattr(Round, "_record", noting_record)
 
 
 def test_a_cancel_during_the_write_waits_for_it_and_then_puts_everything_back(
     activation: ActivationUnderTest, sim: SimClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sim.write("olt-1", "port/1/1/1", {"admin": "down"})
+    sim.write("olt-1", "service-port/1/1/1", {"admin": "down"})
     before = sim.entries()
     halfway = Halfway(monkeypatch)
     order_id = activation.place(internet_500=1, tv_basic=1)
@@ -106,7 +106,7 @@ def test_a_cancel_during_the_write_waits_for_it_and_then_puts_everything_back(
     assert activation.get(order_id)["state"] == "reverting_cancelled"
     other = activation.place()
     activation.wait_for(other, "provisioned")
-    assert sim.read("olt-1", "port/1/1/1")["order_id"] == str(order_id), "no revert while the write may still run"
+    assert sim.read("olt-1", "service-port/1/1/1")["subscriber"] == f"{order_id}-1", "no revert while the write may still run"
     activation.handle(rejected(other))
     activation.wait_for(other, "reverted")
     halfway.may_go_on.send()
@@ -171,12 +171,13 @@ def test_leases_of_the_living_and_of_other_instances_are_left_alone(activation: 
 def test_seeding_again_changes_nothing_and_keeps_holders(database: Callable[[str], str]) -> None:
     uri = database("activation")
     path = ROOT / "config" / "elements.yaml"
-    assert seed(uri, path) == 2 * 8 * 16 * 64
+    ports, vlans, addresses = 2 * 8 * 16 * 64, 2 * 3900, 2**15 - 2
+    assert seed(uri, path) == ports + vlans + addresses
     with engine(uri) as db, db.begin() as conn:
-        conn.execute(sa.text("update ports set order_id = gen_random_uuid() where position = 1"))
+        conn.execute(sa.text("update resources set order_id = gen_random_uuid() where position = 1"))
     assert seed(uri, path) == 0
     with engine(uri) as db, db.begin() as conn:
-        assert conn.execute(sa.text("select count(*) from ports where order_id is not null")).scalar() == 1
+        assert conn.execute(sa.text("select count(*) from resources where order_id is not null")).scalar() == 5
 
 
 def test_migrated_tables_are_those_of_the_models(activation: ActivationUnderTest) -> None:

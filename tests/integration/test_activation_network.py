@@ -57,13 +57,13 @@ def fallouts(activation: ActivationUnderTest) -> dict[str, dict]:
 
 
 def live(order_id: UUID) -> set[str]:
-    return {"olt-1 port/1/1/1", f"aaa-1 account/{order_id}-1"}
+    return {"olt-1 service-port/1/1/1", f"bng-1 account/{order_id}-1"}
 
 
 def test_a_placed_order_is_live_on_every_element(activation: ActivationUnderTest, sim: SimClient) -> None:
     order_id = activation.place(internet_500=1, tv_basic=1)
     found = activation.wait_for(order_id, "provisioned")
-    assert keys(sim) == live(order_id) | {"olt-1 multicast/1/1/1/2", f"tv-1 entitlement/{order_id}-2"}
+    assert keys(sim) == live(order_id) | {f"tv-1 entitlement/{order_id}-2"}
     assert found["attempts"] == 0
     assert [(line["product"], line["port"]) for line in found["lines"]] == [
         ("internet-500", "1/1/1"), ("tv-basic", "1/1/1"),
@@ -71,12 +71,12 @@ def test_a_placed_order_is_live_on_every_element(activation: ActivationUnderTest
 
 
 def test_a_rejected_job_puts_back_what_was_there_before(activation: ActivationUnderTest, sim: SimClient) -> None:
-    sim.write("olt-1", "port/1/1/1", {"admin": "down", "note": "예비", "since": [2019, 4]})
-    sim.write("olt-1", "port/2/4/64", {"admin": "up"})
+    sim.write("olt-1", "service-port/1/1/1", {"admin": "down", "note": "예비", "since": [2019, 4]})
+    sim.write("olt-1", "service-port/2/4/64", {"admin": "up"})
     before = sim.entries()
     order_id = activation.place(internet_500=2, tv_premium=3)
     activation.wait_for(order_id, "provisioned")
-    assert sim.read("olt-1", "port/1/1/1")["order_id"] == str(order_id)
+    assert sim.read("olt-1", "service-port/1/1/1")["subscriber"] == f"{order_id}-1"
     activation.handle(rejected(order_id))
     activation.wait_for(order_id, "reverted")
     assert sim.entries() == before
@@ -88,15 +88,15 @@ def test_a_rejected_job_puts_back_what_was_there_before(activation: ActivationUn
 def test_a_refusal_waits_for_an_operator_with_the_elements_words(
     activation: ActivationUnderTest, sim: SimClient
 ) -> None:
-    sim.refuse("aaa-1", words="subscriber database is read-only", verbs=["write"])
+    sim.refuse("bng-1", words="subscriber database is read-only", verbs=["write"])
     order_id = activation.place(internet_500=1)
     activation.wait_for(order_id, "fallout")
     assert sim.entries() == {}, "what was written is put back"
     assert activation.ports_held() == 0
     (failed,) = activation.tap.heard("activation_failed")
-    assert (failed.reason, failed.element) == ("aaa-1: subscriber database is read-only", "aaa-1")
+    assert (failed.reason, failed.element) == ("subscriber database is read-only", "bng-1")
     item = fallouts(activation)[str(order_id)]
-    assert item["actions"] == ["retry", "abandon"]
+    assert item["actions"] == ["retry", "retry_on_another_port", "abandon"]
     assert item["attempts"] == 2
     assert [tried["step"] for tried in item["what_was_tried"]] == ["apply", "apply"]
 
@@ -110,7 +110,7 @@ def test_a_refusal_waits_for_an_operator_with_the_elements_words(
 
 
 def test_a_write_without_an_answer_is_settled_by_reading_back(activation: ActivationUnderTest, sim: SimClient) -> None:
-    sim.hang("aaa-1", verbs=["write"], effect=True)
+    sim.hang("bng-1", verbs=["write"], effect=True)
     order_id = activation.place(internet_500=1)
     found = activation.wait_for(order_id, "provisioned")
     assert found["tried"] == []
@@ -120,7 +120,7 @@ def test_a_write_without_an_answer_is_settled_by_reading_back(activation: Activa
 def test_an_element_that_is_back_before_patience_ends_is_provisioned(
     activation: ActivationUnderTest, sim: SimClient
 ) -> None:
-    sim.die("aaa-1")
+    sim.die("bng-1")
     order_id = activation.place(internet_500=1)
     wait_until(lambda: activation.get(order_id)["tried"], "a first failed try")
     sim.heal()
@@ -132,17 +132,17 @@ def test_an_element_that_is_back_before_patience_ends_is_provisioned(
 
 
 def test_a_revert_goes_on_until_its_element_is_back(activation: ActivationUnderTest, sim: SimClient) -> None:
-    sim.write("olt-1", "port/1/1/1", {"admin": "down"})
+    sim.write("olt-1", "service-port/1/1/1", {"admin": "down"})
     order_id = activation.place(internet_500=1)
     activation.wait_for(order_id, "provisioned")
-    sim.die("aaa-1")
+    sim.die("bng-1")
     activation.handle(rejected(order_id))
     item = wait_until(lambda: fallouts(activation).get(str(order_id)), "the stuck revert among the fallouts")
-    assert (item["state"], item["actions"], item["element"]) == ("reverting_rejected", [], "aaa-1")
+    assert (item["state"], item["actions"], item["element"]) == ("reverting_rejected", [], "bng-1")
     assert activation.ports_held() == 1
     sim.heal()
     activation.wait_for(order_id, "reverted")
-    assert sim.entries() == {"olt-1": {"port/1/1/1": {"admin": "down"}}}
+    assert sim.entries() == {"olt-1": {"service-port/1/1/1": {"admin": "down"}}}
     assert (fallouts(activation), activation.ports_held()) == ({}, 0)
 
 
@@ -150,12 +150,12 @@ def test_what_could_not_be_put_back_on_giving_up_is_put_back_when_abandoned(
     activation: ActivationUnderTest, sim: SimClient
 ) -> None:
     sim.refuse("olt-1", words="port is busy", verbs=["delete"])
-    sim.refuse("aaa-1", words="maintenance", verbs=["write"])
+    sim.refuse("bng-1", words="maintenance", verbs=["write"])
     order_id = activation.place(internet_500=1)
     activation.wait_for(order_id, "fallout")
-    assert keys(sim) == {"olt-1 port/1/1/1"}, "the OLT would not let go of its port"
+    assert keys(sim) == {"olt-1 service-port/1/1/1"}, "the OLT would not let go of its port"
     assert activation.ports_held() == 1, "so nobody else may have it"
-    assert fallouts(activation)[str(order_id)]["what_was_tried"][-1]["error"] == "olt-1: port is busy"
+    assert fallouts(activation)[str(order_id)]["what_was_tried"][-1]["error"] == "port is busy"
     activation.call("abandon_fallout", str(order_id), by="operator", reason="no longer wanted")
     sim.heal()
     activation.wait_for(order_id, "reverted")
@@ -190,14 +190,17 @@ def test_a_cancel_after_provisioning_waits_for_the_visit_to_be_cancelled(
 
 
 def test_an_empty_pool_is_a_fallout_that_names_it(activation: ActivationUnderTest, sim: SimClient) -> None:
-    activation.sql("update ports set order_id = gen_random_uuid() where position > 1")
+    ports = "pool = 'service-port:olt-1' and position > 1"
+    activation.sql(f"update resources set order_id = gen_random_uuid() where {ports}")
     order_id = activation.place(internet_500=2)
     activation.wait_for(order_id, "fallout")
-    reason = "no free port: service ports of olt-1 (512) exhausted"
-    assert fallouts(activation)[str(order_id)]["reason"] == reason
+    item = fallouts(activation)[str(order_id)]
+    # The second OLT is in the configuration, but nothing of it has been put into this inventory.
+    assert item["reason"] == "exhausted: service-port:olt-1, service-port:olt-2, vlan:olt-2"
+    assert (item["element"], item["actions"]) == ("inventory", ["retry", "abandon"])
     fits = activation.place(internet_500=1)
     activation.wait_for(fits, "provisioned")
-    activation.sql("update ports set order_id = null where position > 1")
+    activation.sql(f"update resources set order_id = null where {ports}")
     activation.call("retry_fallout", str(order_id))
     activation.wait_for(order_id, "provisioned")
 
@@ -210,8 +213,8 @@ def test_many_orders_at_once_never_share_a_port(activation: ActivationUnderTest,
         lambda: str(activation.sql("select state, last_error, count(*) from activations group by 1, 2")),
     )
     entries = sim.entries()
-    assert len([key for key in entries["olt-1"] if key.startswith("port/")]) == 300
-    assert (len(entries["aaa-1"]), len(entries["tv-1"]), activation.ports_held()) == (300, 150, 300)
+    assert len([key for key in entries["olt-1"] if key.startswith("service-port/")]) == 300
+    assert (len(entries["bng-1"]), len(entries["tv-1"]), activation.ports_held()) == (300, 150, 300)
 
 
 def test_questions_that_make_no_sense_are_answered_as_such(activation: ActivationUnderTest) -> None:

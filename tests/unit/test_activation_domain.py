@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 ORDER = UUID("01920000-0000-7000-8000-000000000001")
 PATIENCE = Patience(attempts=4, refused_attempts=2, first_delay_s=1.0, longest_delay_s=10.0, revert_alarm_after=3)
 REFUSED = FailedTry("apply", "olt-1: port is locked", "olt-1", refused=True)
-SILENT = FailedTry("apply", "aaa-1: no answer within 2 s", "aaa-1")
+SILENT = FailedTry("apply", "bng-1: no answer within 2 s", "bng-1")
 
 
 def envelope() -> dict[str, Any]:
@@ -74,7 +74,7 @@ def test_a_failed_try_changes_no_state_and_is_remembered_in_the_elements_own_wor
     row = failing(provisioning(), SILENT, REFUSED)
     assert row.state == "provisioning"
     assert (row.last_error, row.failed_element) == ("olt-1: port is locked", "olt-1")
-    assert [entry["error"] for entry in row.tried] == ["aaa-1: no answer within 2 s", "olt-1: port is locked"]
+    assert [entry["error"] for entry in row.tried] == ["bng-1: no answer within 2 s", "olt-1: port is locked"]
     assert len(failing(row, *[SILENT] * 50).tried) == domain.TRIED_KEPT
 
 

@@ -13,7 +13,7 @@ from element_sim.inventory import load
 from tests.harness.elements import SimProcess, simulator
 from tools.paths import ROOT
 
-PORT, ACCOUNT = ("olt-1", "port/1/2/3"), ("aaa-1", "account/x-1")
+PORT, ACCOUNT = ("olt-1", "service-port/1/2/3"), ("bng-1", "account/x-1")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def an_impatient_client(sim: SimProcess) -> SimClient:
 def test_writing_and_deleting_twice_is_the_same_as_once(sim: SimClient) -> None:
     sim.write(*PORT, {"admin": "up", "name": "김하늘"})
     sim.write(*PORT, {"admin": "up", "name": "김하늘"})
-    assert sim.entries() == {"olt-1": {"port/1/2/3": {"admin": "up", "name": "김하늘"}}}
+    assert sim.entries() == {"olt-1": {"service-port/1/2/3": {"admin": "up", "name": "김하늘"}}}
     sim.delete(*PORT)
     sim.delete(*PORT)
     assert sim.read(*PORT) is None
@@ -46,11 +46,11 @@ def test_writing_and_deleting_twice_is_the_same_as_once(sim: SimClient) -> None:
 
 
 @pytest.mark.parametrize(("element", "key", "words"), [
-    ("olt-1", "port/9/1/1", "olt-1: no such port 9/1/1"),
-    ("olt-1", "port/1/1", "olt-1: no such port 1/1"),
+    ("olt-1", "service-port/9/1/1", "olt-1: no such port 9/1/1"),
+    ("olt-1", "service-port/1/1", "olt-1: no such port 1/1"),
     ("olt-1", "account/x", "olt-1: unknown object class 'account'"),
-    ("aaa-1", "account/", "aaa-1: account without a name"),
-    ("olt-7", "port/1/1/1", "no element 'olt-7'"),
+    ("bng-1", "account/", "bng-1: account without a name"),
+    ("olt-7", "service-port/1/1/1", "no element 'olt-7'"),
 ])
 def test_an_element_refuses_what_it_does_not_have(sim: SimClient, element: str, key: str, words: str) -> None:
     with pytest.raises(Refused, match=f"^{words}$"):
@@ -58,7 +58,7 @@ def test_an_element_refuses_what_it_does_not_have(sim: SimClient, element: str, 
 
 
 def test_nonsense_is_answered_and_the_connection_goes_on(sim: SimClient) -> None:
-    unknown_verb = {"verb": "fly", "element": "olt-1", "key": "port/1/1/1"}
+    unknown_verb = {"verb": "fly", "element": "olt-1", "key": "service-port/1/1/1"}
     for request in (unknown_verb, {"verb": "read"}, {"verb": "hang", "element": "x"}):
         with pytest.raises(Refused):
             sim.call(**request)
@@ -66,24 +66,24 @@ def test_nonsense_is_answered_and_the_connection_goes_on(sim: SimClient) -> None
 
 
 def test_refuses_in_the_words_it_was_told_and_only_what_it_was_told(sim: SimClient) -> None:
-    sim.refuse("olt-1", "port/1/2/3", words="port is administratively locked", verbs=["write"])
+    sim.refuse("olt-1", "service-port/1/2/3", words="port is administratively locked", verbs=["write"])
     with pytest.raises(Refused, match="port is administratively locked"):
         sim.write(*PORT, {})
     assert sim.read(*PORT) is None
-    sim.write("olt-1", "port/1/2/4", {})
+    sim.write("olt-1", "service-port/1/2/4", {})
     sim.heal("olt-1")
     sim.write(*PORT, {})
 
 
 def test_hanging_with_effect_does_what_it_was_asked_and_never_answers(process: SimProcess, sim: SimClient) -> None:
-    sim.hang("aaa-1", verbs=["write"], effect=True, times=1)
+    sim.hang("bng-1", verbs=["write"], effect=True, times=1)
     with pytest.raises(TimeoutError):
         an_impatient_client(process).write(*ACCOUNT, {"a": 1})
     assert sim.read(*ACCOUNT) == {"a": 1}
 
 
 def test_hanging_without_effect_changes_nothing(process: SimProcess, sim: SimClient) -> None:
-    sim.hang("aaa-1")
+    sim.hang("bng-1")
     with pytest.raises(TimeoutError):
         an_impatient_client(process).write(*ACCOUNT, {"a": 1})
     sim.heal()
@@ -91,7 +91,7 @@ def test_hanging_without_effect_changes_nothing(process: SimProcess, sim: SimCli
 
 
 def test_a_late_answer_comes_after_the_effect(process: SimProcess, sim: SimClient) -> None:
-    sim.delay(30, "aaa-1", verbs=["write"], times=1)
+    sim.delay(30, "bng-1", verbs=["write"], times=1)
     with pytest.raises(TimeoutError):
         an_impatient_client(process).write(*ACCOUNT, {"a": 1})
     assert sim.read(*ACCOUNT) == {"a": 1}
@@ -117,26 +117,26 @@ def test_state_survives_kill_9_and_the_end_it_brings_on_itself(tmp_path: Path) -
             process.client.call("die")
         process.client.close()
         process.start()
-        assert process.client.entries() == {"olt-1": {"port/1/2/3": {"n": 1}}}
+        assert process.client.entries() == {"olt-1": {"service-port/1/2/3": {"n": 1}}}
         assert process.stop() == 0
 
 
 def test_a_fault_with_times_ends_by_itself() -> None:
     faults = Faults()
     faults.add({"verb": "refuse", "element": "olt-1", "times": 1})
-    assert faults.meet("read", "aaa-1", "account/x") is None
-    assert faults.meet("read", "olt-1", "port/1/1/1") is not None
-    assert faults.meet("read", "olt-1", "port/1/1/1") is None
+    assert faults.meet("read", "bng-1", "account/x") is None
+    assert faults.meet("read", "olt-1", "service-port/1/1/1") is not None
+    assert faults.meet("read", "olt-1", "service-port/1/1/1") is None
 
 
 def test_the_shipped_elements_are_enough_to_provision_on() -> None:
     elements = load(ROOT / "config" / "elements.yaml")
-    assert {element.kind for element in elements.values()} == {"olt", "aaa", "tv"}
+    assert {element.kind for element in elements.values()} == {"olt", "bng", "tv"}
     assert sum(element.slots * element.pons * element.onus for element in elements.values()) >= 10_000
 
 
 def test_an_unknown_kind_of_element_is_named(tmp_path: Path) -> None:
     path = tmp_path / "elements.yaml"
     path.write_text("elements: {x-1: {kind: toaster}}", encoding="utf-8")
-    with pytest.raises(ValueError, match="x-1: kind must be one of olt, aaa, tv, not 'toaster'"):
+    with pytest.raises(ValueError, match="x-1: kind must be one of olt, bng, tv, not 'toaster'"):
         load(path)

@@ -1,4 +1,4 @@
-"""The activations, the inventory of service ports, and the chassis' tables."""
+"""The activations, the inventory of what elements give out, and the chassis' tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMESTAMP = sa.DateTime(timezone=True)
 def upgrade() -> None:
     create_chassis_tables(op)
     _activations()
-    _ports()
+    _resources()
 
 
 def _activations() -> None:
@@ -47,31 +47,36 @@ def _activations() -> None:
         sa.Column("lease_owner", sa.Text),
         sa.Column("lease_until", TIMESTAMP),
     )
-    working = "state in ('provisioning', 'reverting_cancelled', 'reverting_rejected')"
-    _partial("activations_to_provision", "activations", "next_attempt_at", f"next_attempt_at is not null and {working}")
-    asking = "state = 'provisioned'"
-    _partial("activations_to_visit", "activations", "next_attempt_at", f"next_attempt_at is not null and {asking}")
-    _partial("activations_stuck", "activations", "order_id", "stuck_since is not null")
-    _partial("activations_leased", "activations", "lease_owner", "lease_owner is not null")
+    due = "next_attempt_at is not null and state"
+    working = f"{due} in ('provisioning', 'reverting_cancelled', 'reverting_rejected')"
+    _partial("activations_to_provision", "activations", "next_attempt_at", where=working)
+    _partial("activations_to_visit", "activations", "next_attempt_at", where=f"{due} = 'provisioned'")
+    _partial("activations_stuck", "activations", "order_id", where="stuck_since is not null")
+    _partial("activations_leased", "activations", "lease_owner", where="lease_owner is not null")
 
 
-def _ports() -> None:
+def _resources() -> None:
     op.create_table(
-        "ports",
-        sa.Column("element", sa.Text, primary_key=True),
+        "resources",
+        sa.Column("pool", sa.Text, primary_key=True),
         sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("position", sa.Integer, nullable=False, unique=True),
+        sa.Column("element", sa.Text, nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
         sa.Column("order_id", pg.UUID(as_uuid=True)),
+        sa.Column("line", sa.Integer),
+        sa.Column("blocked", sa.Text),
     )
-    _partial("ports_free", "ports", "position", "order_id is null")
-    _partial("ports_held", "ports", "order_id", "order_id is not null")
+    _partial("resources_free", "resources", "pool", "position", where="order_id is null and blocked is null")
+    _partial("resources_held", "resources", "order_id", where="order_id is not null")
+    _partial("resources_load", "resources", "pool", where="order_id is not null")
+    _partial("resources_blocked", "resources", "pool", where="blocked is not null")
 
 
-def _partial(name: str, table: str, column: str, where: str) -> None:
-    op.create_index(name, table, [column], postgresql_where=sa.text(where))
+def _partial(name: str, table: str, *columns: str, where: str) -> None:
+    op.create_index(name, table, list(columns), postgresql_where=sa.text(where))
 
 
 def downgrade() -> None:
-    op.drop_table("ports")
+    op.drop_table("resources")
     op.drop_table("activations")
     drop_chassis_tables(op)

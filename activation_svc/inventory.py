@@ -1,0 +1,276 @@
+"""The inventory of what elements have to give: service ports, VLANs, IP addresses. Held until the network is put back.
+
+One row a resource and one holder a row: the primary key (pool, name) is what keeps a resource from being given twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from activation_svc.models import resources as table
+from activation_svc.plan import PORT, Holding, Needs, Resource
+
+TOGETHER = {"olt": (PORT, "vlan"), "bng": ("ip",)}
+"""Kinds that an order takes all from one element of a kind: its lines are at one address. The first tells its load."""
+MAX_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was given out, by order; and for each order that got nothing, the pools that were too empty for it."""
+
+    holdings: dict[UUID, Holding]
+    exhausted: dict[UUID, tuple[str, ...]]
+
+
+def held(conn: sa.Connection, order_ids: Collection[UUID]) -> dict[UUID, Holding]:
+    """What each of these orders holds and may use; what is blocked is left out."""
+    found: dict[UUID, dict[int, dict[str, Resource]]] = defaultdict(lambda: defaultdict(dict))
+    for order_id, line, pool, name in conn.execute(_HELD, {"orders": _texts(order_ids)}):
+        kind, _, element = pool.partition(":")
+        found[order_id][line][kind] = Resource(kind, element, name)
+    return {order_id: dict(lines) for order_id, lines in found.items()}
+
+
+def lacking(needs: Needs, holding: Holding) -> dict[int, tuple[str, ...]]:
+    """What of its needs an order does not hold."""
+    left = {
+        line: tuple(kind for kind in kinds if kind not in holding.get(line, {})) for line, kinds in needs.items()
+    }
+    return {line: kinds for line, kinds in left.items() if kinds}
+
+
+def together(one: Holding, other: Holding) -> Holding:
+    """Both holdings as one."""
+    return {line: {**one.get(line, {}), **other.get(line, {})} for line in {*one, *other}}
+
+
+def allocate(
+    conn: sa.Connection,
+    needs: Mapping[UUID, Needs],
+    elements: Mapping[str, str],
+    avoided: Collection[str] = (),
+) -> Given:
+    """Give each order all it needs, or nothing. What another transaction is just giving out is passed over.
+
+    `elements`: kind by name. Each order gets everything of one kind from the element that has given out the least,
+    those in `avoided` last.
+    """
+    conn.execute(_SHARED)
+    return _allocate(conn, needs, elements, avoided)
+
+
+def allocate_exactly(
+    conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str] = ()
+) -> Given:
+    """The same, but wait until nobody else is giving out: only then is a pool that seems empty surely so."""
+    conn.execute(_ALONE)
+    return _allocate(conn, needs, elements, avoided)
+
+
+def _allocate(
+    conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str]
+) -> Given:
+    choice = _Choice(conn, elements, avoided)
+    given: dict[UUID, Holding] = {}
+    waiting = dict(needs)
+    while waiting:
+        sites = {order_id: choice.sites(order_id, need) for order_id, need in waiting.items()}
+        asked = {order_id: site for order_id, site in sites.items() if site is not None}
+        if not asked:
+            break
+        wanted: Counter[str] = Counter()
+        for order_id, site in asked.items():
+            wanted.update(_pools(waiting[order_id], site))
+        stock = _free(conn, wanted)
+        now: dict[UUID, Holding] = {}
+        for order_id, site in asked.items():
+            short = [pool for pool, count in _pools(waiting[order_id], site).items() if len(stock[pool]) < count]
+            if short:
+                choice.too_empty(order_id, short)
+            else:
+                now[order_id] = _taken(waiting[order_id], site, stock)
+        _give(conn, now)
+        given |= now
+        waiting = {order_id: need for order_id, need in waiting.items() if order_id not in now}
+    return Given(given, {order_id: tuple(sorted(choice.exhausted[order_id])) for order_id in waiting})
+
+
+class _Choice:
+    """Which element each order asks next: the one with the least given out, that was not too empty for it."""
+
+    def __init__(self, conn: sa.Connection, elements: Mapping[str, str], avoided: Collection[str]) -> None:
+        self._elements, self._avoided = elements, avoided
+        self._load: Counter[str] = Counter(dict(conn.execute(_LOAD).tuples().all()))
+        self.exhausted: dict[UUID, set[str]] = defaultdict(set)
+
+    def sites(self, order_id: UUID, need: Needs) -> dict[str, str] | None:
+        """The element for each kind of resource in `need`, or None where no element is left to ask."""
+        counts = Counter(kind for kinds in need.values() for kind in kinds)
+        sites: dict[str, str] = {}
+        for element_kind, kinds in TOGETHER.items():
+            mine = [kind for kind in kinds if counts[kind]]
+            candidates = [
+                (name in self._avoided, self._load[f"{kinds[0]}:{name}"], name)
+                for name, kind in self._elements.items()
+                if kind == element_kind and not {f"{each}:{name}" for each in mine} & self.exhausted[order_id]
+            ]
+            if mine and not candidates:
+                if not self.exhausted[order_id]:
+                    self.exhausted[order_id] |= set(mine)  # there is no element with such pools at all
+                return None
+            if mine:
+                name = min(candidates)[2]
+                self._load[f"{kinds[0]}:{name}"] += counts[kinds[0]]
+                sites |= dict.fromkeys(mine, name)
+        return sites
+
+    def too_empty(self, order_id: UUID, pools: Iterable[str]) -> None:
+        """These pools do not have what the order needs."""
+        self.exhausted[order_id] |= set(pools)
+
+
+def _pools(need: Needs, sites: Mapping[str, str]) -> Counter[str]:
+    """How many of which pool."""
+    return Counter(f"{kind}:{sites[kind]}" for kinds in need.values() for kind in kinds)
+
+
+def _free(conn: sa.Connection, wanted: Mapping[str, int]) -> dict[str, list[str]]:
+    """Lock up to that many free resources of each pool and return their names, the first first."""
+    stock: dict[str, list[str]] = defaultdict(list)
+    for pool, name in conn.execute(_FREE, {"pools": list(wanted), "counts": list(wanted.values())}):
+        stock[pool].append(name)
+    return stock
+
+
+def _taken(need: Needs, sites: Mapping[str, str], stock: Mapping[str, list[str]]) -> Holding:
+    return {
+        line: {kind: Resource(kind, sites[kind], stock[f"{kind}:{sites[kind]}"].pop(0)) for kind in kinds}
+        for line, kinds in need.items()
+    }
+
+
+def _give(conn: sa.Connection, holdings: Mapping[UUID, Holding]) -> None:
+    rows = [
+        (str(order_id), line, resource.pool, resource.name)
+        for order_id, lines in holdings.items() for line, kinds in lines.items() for resource in kinds.values()
+    ]
+    if rows:
+        orders, lines, pools, names = (list(column) for column in zip(*rows, strict=True))
+        conn.execute(_GIVE, {"orders": orders, "lines": lines, "pools": pools, "names": names})
+
+
+def release(conn: sa.Connection, order_ids: Iterable[UUID]) -> None:
+    """Take back everything of these orders. A blocked port stays blocked, for nobody."""
+    conn.execute(_RELEASE, {"orders": _texts(order_ids)})
+
+
+def release_blocked(conn: sa.Connection, order_ids: Iterable[UUID]) -> None:
+    """Take back what these orders hold and may not use any more."""
+    conn.execute(sa.text(f"{_RELEASE} and blocked is not null"), {"orders": _texts(order_ids)})
+
+
+def block(conn: sa.Connection, order_id: UUID, ports: Collection[Resource], why: str) -> None:
+    """Give these ports to nobody any more, unless another order has got one since.
+
+    Of what the order holds on their elements nothing is used any more; it keeps it until its entries are put back.
+    """
+    values = {"order": str(order_id), "why": why[:MAX_WORDS], "pools": [port.pool for port in ports],
+              "names": [port.name for port in ports], "elements": [port.element for port in ports]}
+    conn.execute(_BLOCK, values)
+    conn.execute(_SET_ASIDE, values)
+
+
+def unblock(conn: sa.Connection, port: Resource) -> bool:
+    """Give this port out again; return whether it was blocked and nothing of an order can stand on it."""
+    return bool(conn.execute(_UNBLOCK, {"pool": port.pool, "name": port.name}).rowcount)
+
+
+def pools(conn: sa.Connection) -> list[dict[str, Any]]:
+    """Every pool with its size, and how many are held, blocked and free."""
+    return [dict(row) for row in conn.execute(_POOLS).mappings()]
+
+
+def blocked(conn: sa.Connection) -> list[dict[str, Any]]:
+    """Blocked ports: `{"element", "port", "why", "order_id"}`; order_id where its entry may still stand on the port."""
+    query = (
+        sa.select(table.c.element, table.c.name.label("port"), table.c.blocked.label("why"),
+                  sa.cast(table.c.order_id, sa.Text).label("order_id"))
+        .where(table.c.blocked.is_not(None), table.c.pool.startswith(f"{PORT}:")).order_by(table.c.pool, table.c.name)
+    )
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def seed(conn: sa.Connection, resources: Iterable[Resource]) -> int:
+    """Put these resources into the inventory; what is known stays as it is. Return how many were new."""
+    places: Counter[str] = Counter()
+    rows: list[tuple[str, str, str, int]] = []
+    for resource in resources:
+        places[resource.pool] += 1
+        rows.append((resource.pool, resource.name, resource.element, places[resource.pool]))
+    if not rows:
+        return 0
+    names = ("pools", "names", "elements", "positions")
+    columns = (list(column) for column in zip(*rows, strict=True))
+    return conn.execute(_SEED, dict(zip(names, columns, strict=True))).rowcount
+
+
+def _texts(order_ids: Iterable[UUID]) -> list[str]:
+    return [str(order_id) for order_id in order_ids]
+
+
+_SHARED = sa.text("select pg_advisory_xact_lock_shared(hashtext('activation inventory'))")
+_ALONE = sa.text("select pg_advisory_xact_lock(hashtext('activation inventory'))")
+_HELD = sa.text(
+    "select order_id, line, pool, name from resources"
+    " where order_id = any(cast(:orders as uuid[])) and blocked is null order by line"
+)
+_LOAD = sa.text("select pool, count(*) from resources where order_id is not null group by pool")
+_FREE = sa.text(
+    "select wanted.pool, free.name"
+    " from unnest(cast(:pools as text[]), cast(:counts as int[])) as wanted(pool, count) cross join lateral ("
+    "  select name, position from resources"
+    "  where pool = wanted.pool and order_id is null and blocked is null"
+    "  order by position limit wanted.count for update skip locked"
+    " ) as free order by wanted.pool, free.position"
+)
+_GIVE = sa.text(
+    "update resources set order_id = given.order_id, line = given.line"
+    " from unnest(cast(:orders as uuid[]), cast(:lines as int[]), cast(:pools as text[]), cast(:names as text[]))"
+    " as given(order_id, line, pool, name)"
+    " where resources.pool = given.pool and resources.name = given.name"
+)
+_RELEASE = sa.text(
+    "update resources set order_id = null, line = null,"
+    f" blocked = case when pool like '{PORT}:%' then blocked end where order_id = any(cast(:orders as uuid[]))"
+)
+_BLOCK = sa.text(
+    "update resources set blocked = :why"
+    " from unnest(cast(:pools as text[]), cast(:names as text[])) as bad(pool, name)"
+    " where resources.pool = bad.pool and resources.name = bad.name"
+    " and (order_id is null or order_id = cast(:order as uuid))"
+)
+_SET_ASIDE = sa.text(
+    "update resources set blocked = :why"
+    " where order_id = cast(:order as uuid) and element = any(cast(:elements as text[])) and blocked is null"
+)
+_UNBLOCK = sa.text(
+    "update resources set blocked = null"
+    " where pool = :pool and name = :name and blocked is not null and order_id is null"
+)
+_POOLS = sa.text(
+    "select pool, count(*) as size, count(order_id) as held,"
+    " count(*) filter (where blocked is not null and order_id is null) as blocked,"
+    " count(*) filter (where blocked is null and order_id is null) as free from resources group by pool order by pool"
+)
+_SEED = sa.text(
+    "insert into resources (pool, name, element, position)"
+    " select * from unnest(cast(:pools as text[]), cast(:names as text[]), cast(:elements as text[]),"
+    " cast(:positions as int[])) on conflict (pool, name) do nothing"
+)
