@@ -1,6 +1,7 @@
 """`make audit`: compare what activation believes with what the network elements hold.
 
-Against the running system; `--repair` shows what would mend it, asks, and does exactly that. Exit code: 0 no difference (left), 1 differences or elements nothing is known of.
+Against the running system; `--repair` shows what would mend it, asks, and does exactly that.
+Exit code: 0 no difference (left), 1 differences, or an element that nothing is known of.
 """
 
 from __future__ import annotations
