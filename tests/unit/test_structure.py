@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("order_svc", "activation_svc", "scheduling_svc", "fieldwork_svc", "mypage_svc", "gateway_svc")
-OURS = {*SERVICES, "chassis", "contracts", "element_sim", "tools", "tests"}
+OURS = {*SERVICES, "chassis", "contracts", "element_sim", "tv_middleware", "tools", "tests"}
 MAX_LINES = 300
 
 ROOMS = dict.fromkeys(SERVICES, ("README.md", "service.py", "domain.py", "models.py", "migrations"))
@@ -70,8 +70,10 @@ def test_contracts_import_nothing_of_ours() -> None:
     assert _forbidden("contracts", {"contracts"}) == []
 
 
-def test_the_element_simulator_stands_alone() -> None:
-    assert _forbidden("element_sim", {"element_sim"}) == []
+@pytest.mark.parametrize("element", ["element_sim", "tv_middleware"])
+def test_what_stands_in_for_equipment_stands_alone(element: str) -> None:
+    assert _python(element), f"{element} has no code"
+    assert _forbidden(element, {element}) == []
 
 
 @pytest.mark.parametrize("service", ["order_svc", "activation_svc", "scheduling_svc", "fieldwork_svc", "mypage_svc"])

@@ -13,10 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tools import packages
 from tools.keys import load_secrets, read_env
+from tools.packages import Server
 from tools.paths import ROOT
 from tools.ports import free_port, is_free
-from tools.process import Child
+from tools.process import Child, has_ended
 from tools.waiting import NotInTime, wait_until
 
 SLEEPER = [sys.executable, "-c", "import signal; signal.pause()"]
@@ -73,6 +75,54 @@ def test_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
     wait_until(gone, "the child is gone", answered=(psutil.NoSuchProcess,))
+
+
+def test_what_ended_by_itself_is_told_from_what_was_stopped(tmp_path: Path) -> None:
+    child = a_child(tmp_path, SLEEPER)
+    assert not has_ended(child), "it was never started"
+    child.start()
+    os.kill(child.pid, signal.SIGKILL)
+    wait_until(lambda: has_ended(child), "it has ended")
+    child.start()
+    assert not has_ended(child)
+    child.stop()
+    assert not has_ended(child), "it was asked to"
+
+
+def a_server(name: str, *packages: str, present: bool = False) -> Server:
+    return Server(name, packages, lambda: present, "Or do without.")
+
+
+def test_missing_packages_are_installed_in_one_go_and_start_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, ran, installed = tmp_path / "policy-rc.d", [], []
+
+    def run(command: list[str], **_: object) -> None:
+        assert policy.stat().st_mode & stat.S_IXUSR and "exit 101" in policy.read_text()
+        ran.append(command)
+        installed.extend(command[5:])
+
+    monkeypatch.setattr(packages, "_START_POLICY", policy)
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(packages.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(packages.subprocess, "run", run)
+    one = Server("one", ("first", "second"), lambda: "second" in installed, "")
+    other = Server("other", ("third",), lambda: "third" in installed, "")
+    packages.ensure(one, a_server("there", "fourth", present=True), other)
+    assert [command[2] for command in ran] == ["update", "install"]
+    assert installed == ["first", "second", "third"]
+    assert not policy.exists()
+
+
+def test_whoever_may_not_install_is_told_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 1000)
+    with pytest.raises(packages.PackagesMissing) as told:
+        packages.ensure(a_server("a node", "netconfd", "openssh-server"), a_server("RADIUS", "freeradius"))
+    assert str(told.value) == (
+        "not on this machine: a node, RADIUS. "
+        "Install it (Debian, Ubuntu: sudo apt-get install netconfd openssh-server freeradius). Or do without."
+    )
 
 
 def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:

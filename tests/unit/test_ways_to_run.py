@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ import yaml
 from honcho.environ import parse_procfile
 
 from tools.environment import HTTP
+from tools.network import Network
+from tools.olt import Olt
 from tools.paths import ROOT, SERVICES
 
 COMMANDS = dict(parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes)
@@ -58,6 +61,26 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
     assert fixed == [], f"config/{name}: these values cannot be set from the environment"
 
 
+def test_what_the_private_elements_say_is_what_activation_asks_for(tmp_path: Path) -> None:
+    text = (ROOT / "config" / "elements.yaml").read_text(encoding="utf-8")
+    elements = yaml.safe_load(text)["elements"]
+    network = Network(tmp_path, radius_uri="postgresql+psycopg2://somewhere/radius", environment={})
+    assert list(network.elements) == list(elements)
+    for name, element in network.elements.items():
+        if isinstance(element, Olt):
+            element.folder.mkdir()
+            (element.folder / "host_key.pub").write_text("ssh-ed25519 AAAA comment\n")
+        asked = set(re.findall(r"\$\{(\w+)", str(elements[name])))
+        assert asked == element.environment().keys()
+
+
+def test_elements_that_run_elsewhere_are_not_started(tmp_path: Path) -> None:
+    elsewhere = {"OLT_2_HOST": "olt-2.example.net", "BNG_1_DB_URI": "postgresql+psycopg2://bng.example.net/radius"}
+    network = Network(tmp_path, radius_uri="", environment=elsewhere)
+    assert list(network.elements) == ["olt-1", "tv-1"]
+    assert [server.packages[0] for server in network.servers()] == ["netconfd"]
+
+
 def test_no_secret_has_a_value_in_the_settings() -> None:
     for name in SETTINGS:
         for path, value in leaves(yaml.load((ROOT / "config" / name).read_text(), Loader=yaml.BaseLoader)):
@@ -73,7 +96,8 @@ def test_every_locked_library_has_a_hash_and_none_a_place() -> None:
 
 
 def imported_libraries() -> Iterator[tuple[str, str]]:
-    folders = ("chassis", "contracts", "tools", "tests", "element_sim", *(f"{name}_svc" for name in SERVICES))
+    services = (f"{name}_svc" for name in SERVICES)
+    folders = ("chassis", "contracts", "tools", "tests", "element_sim", "tv_middleware", *services)
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
