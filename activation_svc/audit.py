@@ -103,7 +103,7 @@ def _compared(
 def _extra(element: str, key: str, order_id: UUID | None, before: Content | None, found: Content) -> Finding:
     return Finding(
         kind="extra", element=element, key=key, order_id=order_id, do="delete" if before is None else "put_back",
-        wanted=digest(before), found=digest(found),
+        fields=(), wanted=digest(before), found=digest(found),
     )
 
 

@@ -106,7 +106,8 @@ def test_a_cancel_during_the_write_waits_for_it_and_then_puts_everything_back(
     assert activation.get(order_id)["state"] == "reverting_cancelled"
     other = activation.place()
     activation.wait_for(other, "provisioned")
-    assert sim.read("olt-1", "service-port/1/1/1")["subscriber"] == f"{order_id}-1", "no revert while the write may still run"
+    stands = sim.read("olt-1", "service-port/1/1/1")["subscriber"]
+    assert stands == f"{order_id}-1", "no revert while the write may still run"
     activation.handle(rejected(other))
     activation.wait_for(other, "reverted")
     halfway.may_go_on.send()
