@@ -25,6 +25,7 @@ import pytest
 from tests.harness.client import Client
 from tests.harness.databases import Databases
 from tests.harness.settings import FAST
+from tools import bng, olt, packages, rabbit
 from tools.nodes import Nodes
 from tools.paths import ROOT
 from tools.system import System
@@ -56,6 +57,7 @@ def state_folder() -> Path:
 def nodes(state_folder: Path) -> Iterator[Nodes]:
     """Private PostgreSQL and RabbitMQ: `nodes.postgres`, `nodes.rabbit`, each with `.start/.stop/.process.kill()`."""
     running = Nodes(state_folder, durable=False, use_environment=False)
+    packages.ensure(rabbit.SERVER, olt.SERVER, bng.SERVER)
     try:
         running.start()
         yield running
@@ -94,7 +96,7 @@ def vhost(nodes: Nodes) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def running_system(nodes: Nodes, state_folder: Path) -> Iterator[System]:
-    """The six services and the element simulator, started once; tests ask for `system`."""
+    """The six services and real network elements, started once; tests ask for `system`."""
     system = System(state_folder, nodes=nodes, overrides=FAST)
     try:
         system.up()
@@ -108,9 +110,7 @@ def system(running_system: System) -> Iterator[System]:
     """The running system with everything up before and after the test, whatever the test stopped or froze."""
     running_system.start_all()
     yield running_system
-    for name, child in running_system.processes.items():
-        if child.alive:
-            running_system.thaw(name)
+    running_system.thaw_all()
     running_system.start_all()
 
 

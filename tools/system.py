@@ -164,6 +164,14 @@ class System:
         """SIGCONT one process."""
         self.processes[name].thaw()
 
+    def thaw_all(self) -> None:
+        """SIGCONT whatever runs."""
+        elements = () if self.network is None else self.network.elements.values()
+        for part in (*elements, *self.processes.values()):
+            for child in part.children:
+                if child.alive:
+                    child.thaw()
+
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:
         """One process stopped for the length of a block."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from element_sim.client import SimClient
+from tests.harness.network import assert_no_drift, orders_on
 from tools.system import System
 from tools.waiting import wait_until
 
@@ -13,13 +13,7 @@ SERVICES = ("order", "activation", "scheduling", "fieldwork", "mypage")
 
 def live_orders(system: System) -> set[str]:
     """The orders that have an entry on any network element, by the elements' own state."""
-    with SimClient(system.element_port) as elements:
-        return {
-            str(content["order_id"])
-            for entries in elements.entries().values()
-            for content in entries.values()
-            if "order_id" in content
-        }
+    return orders_on(system)
 
 
 def wait_until_at_rest(system: System, timeout_s: float = 90.0) -> None:
@@ -40,7 +34,8 @@ def _on_the_way(system: System) -> list[str]:
 
 
 def assert_each_ended_once(system: System, expected: Mapping[str, str]) -> None:
-    """Each of these orders has exactly its expected outcome everywhere, and the elements agree.
+    """Each of these orders has exactly its expected outcome everywhere, and the elements agree;
+    the audit finds nothing.
 
     `expected` maps order ids to completed, rejected or cancelled.
     """
@@ -61,6 +56,7 @@ def assert_each_ended_once(system: System, expected: Mapping[str, str]) -> None:
     ]
     problems += _closed_twice(system, ids) + _open_ends(system, ids) + _parked(system, ids)
     assert not problems, f"{len(problems)} broken promise(s):\n" + "\n".join(problems[:20])
+    assert_no_drift(system)
 
 
 def _states(system: System, service: str, query: str, ids: list[str]) -> dict[str, str]:

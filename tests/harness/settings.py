@@ -16,7 +16,12 @@ FAST: dict[str, str] = {
     "BOOKING_HORIZON_DAYS": "400",
     "PROVISION_RETRY_FIRST_S": "0.1",
     "PROVISION_RETRY_MAX_S": "1",
+    # More tries than any outage in a test needs: what comes back is found again, what refuses gives up as ever.
+    "PROVISION_ATTEMPTS": "60",
+    "ELEMENTS_DRIVER": "real",
     "ELEMENT_ANSWER_TIMEOUT_S": "1",
+    "ELEMENT_CALL_TIMEOUT_S": "3",
+    "ELEMENT_BREAKER_RESET_S": "1",
     **{f"RPC_{name}_TIMEOUT_S": "2" for name in _CALLED},
     **{f"RPC_{name}_BREAKER_FAILURES": "3" for name in _CALLED},
     **{f"RPC_{name}_BREAKER_RESET_S": "1" for name in _CALLED},

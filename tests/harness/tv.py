@@ -32,8 +32,14 @@ class TvClient:
         self.ask("PUT", f"/entitlements/{subscriber}", json=content).raise_for_status()
 
     def entitlements(self) -> dict[str, dict[str, Any]]:
-        """Everything there is, by subscriber (500 at most)."""
-        return dict(self.ask("GET", "/entitlements").json()["entitlements"])
+        """Everything there is, by subscriber."""
+        found: dict[str, dict[str, Any]] = {}
+        after: str | None = ""
+        while after is not None:
+            page = self.ask("GET", "/entitlements", params={"after": after, "limit": 500}).json()
+            found |= page["entitlements"]
+            after = page["next"]
+        return found
 
     def fault(self, kind: str, **more: Any) -> None:
         """From now on misbehave; see tv_middleware/README.md."""

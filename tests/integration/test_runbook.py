@@ -15,9 +15,9 @@ from kombu import Connection
 
 from contracts.events import ActivationCompleted
 from contracts.ids import new_id
-from element_sim.client import SimClient
 from tests.harness.checker import assert_each_ended_once, live_orders
-from tests.harness.client import Client, Json, an_order
+from tests.harness.client import Client, Json, an_order, internet
+from tests.harness.network import without_profile
 from tools.paths import ROOT
 from tools.run import only_one
 from tools.system import System
@@ -51,14 +51,10 @@ def shell(system: System) -> Shell:
 
 
 def in_fallout(system: System, client: Client) -> str:
-    """The id of a new order whose lines the AAA server has refused until activation gave up."""
-    with SimClient(system.element_port) as elements:
-        elements.refuse("aaa-1", verbs=["write"], words="licence exhausted")
-        try:
-            order_id = str(client.place()["order_id"])
-            client.wait_for_status(order_id, "fallout")
-        finally:
-            elements.heal()
+    """The id of a new order whose account the BNG has refused until activation gave up."""
+    with without_profile(system, "internet-100"):
+        order_id = str(client.place(an_order(items=[internet("internet-100")]))["order_id"])
+        client.wait_for_status(order_id, "fallout")
     return order_id
 
 
@@ -108,7 +104,7 @@ def test_an_order_is_found_by_telephone_number_and_in_every_book(
 def test_a_fallout_is_listed_and_retried(system: System, client: Client, shell: Shell) -> None:
     order_id = in_fallout(system, client)
     shown = shell("fallout-list", "fallout-retry", order_id=order_id)
-    assert order_id in shown and "licence exhausted" in shown and "'element': 'aaa-1'" in shown
+    assert order_id in shown and "internet-100" in shown and "'element': 'bng-1'" in shown
     client.wait_for_status(order_id, "activated")
     assert order_id in live_orders(system)
 
