@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from eventlet import GreenPool, Timeout
 from nameko.extensions import DependencyProvider, SharedExtension
 
 from activation_svc import leases, registry
 from activation_svc.element_config import ElementConfig
 from activation_svc.elements import Elements
-from activation_svc.provisioning import Network
+from activation_svc.provisioning import GROUPS_AT_ONCE, Network
 from activation_svc.visits import Gate, Visits
 from activation_svc.worker_settings import WorkerSettings, worker_settings
 from chassis.db import store_of
@@ -20,6 +21,8 @@ from chassis.health import register_check
 from chassis.settings import merged
 
 log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 25.0
 
 
 class ThisWorker(SharedExtension):
@@ -55,6 +58,7 @@ class NetworkProvider(DependencyProvider):
         self._described: dict[str, ElementConfig] = registry.described_in(settings)
         self._elements: Elements = registry.build(self._described, settings)
         self._site = registry.site(self._described, settings)
+        self._groups = GreenPool(GROUPS_AT_ONCE)
         for name, breaker in self._elements.breakers.items():
             register_check(self.container, f"breaker-{name}", info=partial(getattr, breaker, "state"))
 
@@ -62,14 +66,19 @@ class NetworkProvider(DependencyProvider):
         settings = self.worker.settings
         kinds = {name: element.kind for name, element in self._described.items()}
         return Network(
-            self._elements, kinds, self._site, self.worker.owner, settings.patience, settings.provision_batch
+            self._elements, kinds, self._site, self.worker.owner, self._groups, settings.patience,
+            settings.provision_batch,
         )
 
     def stop(self) -> None:
-        """End the sessions with the elements; a loop's last round may open one again."""
+        """Let the work at hand finish, as far as it does, and end the sessions with the elements."""
+        with Timeout(STOP_TIMEOUT_S, False):
+            self._groups.waitall()
         self._elements.close()
 
-    kill = stop
+    def kill(self) -> None:
+        """End the sessions at once."""
+        self._elements.close()
 
 
 class VisitsProvider(DependencyProvider):

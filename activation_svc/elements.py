@@ -142,23 +142,33 @@ class Elements:
         return failures
 
     def _read_all(self, plans: Plans) -> tuple[Found, Failures]:
+        """Read each element once for all orders, all elements at once: reading has no order."""
         found: Found = {}
+        failures: Failures = {}
+        deadline = self._clock() + STEP_TIMEOUT_S
 
-        def read(element: str, group: Plans, deadline: float) -> Failures:
+        def read(element: str, group: Plans) -> None:
             keys = list(dict.fromkeys(entry.key for plan in group.values() for entry in plan))
             try:
                 contents = self._ask(element, lambda driver, until: driver.read(keys, until), deadline)
-            except ElementRefused as why:
-                if len(group) == 1:
-                    return dict.fromkeys(group, why)
-                alone = [read(element, {order_id: plan}, deadline) for order_id, plan in group.items()]
-                return {order_id: why for failures in alone for order_id, why in failures.items()}
             except ElementError as why:
-                return dict.fromkeys(group, why)
+                if isinstance(why, ElementRefused) and len(group) > 1:
+                    for order_id, plan in group.items():
+                        read(element, {order_id: plan})
+                    return
+                for order_id in group:
+                    failures.setdefault(order_id, why)
+                return
             found.update({(element, key): contents[key] for key in keys})
-            return {}
 
-        return found, self._side_by_side(plans, read)
+        by_element: dict[str, dict[UUID, Plan]] = {}
+        for order_id, plan in plans.items():
+            for entry in plan:
+                mine = by_element.setdefault(entry.element, {})
+                mine[order_id] = (*mine.get(order_id, ()), entry)
+        for _ in GreenPool(AT_ONCE).starmap(read, by_element.items()):
+            pass
+        return found, failures
 
     def _write(self, element: str, group: Plans, deadline: float) -> Failures:
         works = [[Change(entry.key, entry.content) for entry in plan] for plan in group.values()]

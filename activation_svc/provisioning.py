@@ -16,7 +16,8 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from eventlet import GreenPool
+from eventlet import GreenPool, Timeout
+from eventlet.greenthread import GreenThread
 
 from activation_svc import commands, domain, inventory, leases
 from activation_svc.claims import Claim, Work
@@ -31,18 +32,24 @@ from chassis.saga import Saga
 
 log = logging.getLogger(__name__)
 
+SLOW_S = 1.0
+GROUPS_AT_ONCE = 32
+"""Of one process; a worker waits before it takes on more."""
+
 
 @dataclass(frozen=True)
 class Network:
     """What a worker works with. `kinds`: which elements there are, and of what kind.
 
-    `batch` orders are taken at once; `jitter` gives random numbers in [0, 1).
+    `groups` runs what is worked on side by side, of all workers; `batch` orders are taken at once; `jitter` gives
+    random numbers in [0, 1).
     """
 
     elements: NetworkElements
     kinds: Mapping[str, str]
     site: Site
     owner: leases.Owner
+    groups: GreenPool
     patience: Patience
     batch: int
     jitter: Callable[[], float] = random.random
@@ -69,10 +76,18 @@ class Round:
         groups: dict[tuple[str, ...], list[Work]] = {}
         for work in claimed:
             groups.setdefault(work.route, []).append(work)
-        errors = [error for error in GreenPool(max(len(groups), 1)).imap(self._work_on, groups.values()) if error]
-        if errors:
-            raise errors[0]
+        self._wait([network.groups.spawn(self._work_on, works) for works in groups.values()])
         return bool(claimed)
+
+    def _wait(self, groups: list[GreenThread]) -> None:
+        """Wait for the groups, but for slow ones only so long: they go on by themselves, under their leases.
+
+        Otherwise the orders of an element that hangs would hold up all workers, and with them all other orders.
+        """
+        with Timeout(SLOW_S, False):
+            for group in groups:
+                if (error := group.wait()) is not None:
+                    raise error
 
     def _work_on(self, works: list[Work]) -> Exception | None:
         """Orders for the same elements, to the end. Returns what went wrong here (not on an element)."""
@@ -81,7 +96,8 @@ class Round:
             self._provision([work for work in works if not work.puts_back and work.order_id not in self._failed])
             self._record(works)
         except Exception as error:
-            # It is the loop's to log and to pause on; the orders need not wait for their leases to end.
+            # It is the loop's to pause on, where that still waits; the orders need not wait for their leases to end.
+            log.exception("work on %d orders ended", len(works))
             self._let_go(works)
             return error
         return None

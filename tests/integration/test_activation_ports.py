@@ -292,6 +292,24 @@ def test_transactions_that_give_out_at_once_never_give_the_same(activation: Acti
         assert len(inventory.allocate_exactly(other, {new_id(): need for _ in range(5)}, KINDS).holdings) >= 4
 
 
+def test_an_olt_that_hangs_holds_up_no_order_of_the_other_one(
+    activation: ActivationUnderTest, sim: SimClient
+) -> None:
+    leave_free(activation, "service-port:olt-1", 0)
+    sim.hang("olt-2")
+    hanging = [activation.place() for _ in range(4)]
+    on_it = (
+        "select count(*) from activations where jsonb_array_length(tried) > 0"
+        " or order_id in (select order_id from resources where pool = 'service-port:olt-2' and order_id is not null)"
+    )
+    wait_until(lambda: activation.sql(on_it)[0][0] == 4, "all four to be at work on olt-2")
+    activation.sql("update resources set order_id = null, line = null where pool = 'service-port:olt-1'")
+    order_id = activation.place()
+    activation.wait_for(order_id, "provisioned")
+    assert port_of(activation, order_id).startswith("olt-1")
+    assert {activation.get(each)["state"] for each in hanging} <= {"provisioning", "fallout"}
+
+
 def names(given: inventory.Given) -> list[tuple[str, str, str]]:
     return [
         (resource.kind, resource.element, resource.name)

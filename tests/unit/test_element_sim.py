@@ -65,6 +65,21 @@ def test_nonsense_is_answered_and_the_connection_goes_on(sim: SimClient) -> None
     assert sim.read(*PORT) is None
 
 
+def test_an_edit_takes_effect_wholly_or_not_at_all(sim: SimClient) -> None:
+    sim.write(*PORT, {"n": 1})
+    good, bad = {"key": "service-port/1/2/4", "entry": {"n": 2}}, {"key": "service-port/99/1/1", "entry": {"n": 3}}
+    gone = {"key": PORT[1], "entry": None}
+    with pytest.raises(Refused, match="no such port 99/1/1"):
+        sim.call("edit", element="olt-1", changes=[gone, good, bad])
+    assert sim.call("entries", element="olt-1")["entries"] == {PORT[1]: {"n": 1}}
+    sim.refuse("olt-1", PORT[1], verbs=["delete"], words="busy")
+    with pytest.raises(Refused, match="busy"):
+        sim.call("edit", element="olt-1", changes=[good, gone])
+    sim.heal()
+    sim.call("edit", element="olt-1", changes=[good, gone])
+    assert sim.entries() == {"olt-1": {"service-port/1/2/4": {"n": 2}}}
+
+
 def test_refuses_in_the_words_it_was_told_and_only_what_it_was_told(sim: SimClient) -> None:
     sim.refuse("olt-1", "service-port/1/2/3", words="port is administratively locked", verbs=["write"])
     with pytest.raises(Refused, match="port is administratively locked"):
