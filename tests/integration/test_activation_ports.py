@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
 import eventlet
 import pytest
-import sqlalchemy as sa
 
-from activation_svc import inventory
-from activation_svc.plan import PORT, Resource
 from contracts.errors import Conflict
 from contracts.ids import new_id
 from element_sim.client import SimClient
@@ -28,8 +24,6 @@ from tests.harness.databases import Databases
 from tests.harness.elements import SimProcess, simulator
 from tools.nodes import Nodes
 from tools.waiting import wait_until
-
-KINDS = {"olt-1": "olt", "olt-2": "olt", "bng-1": "bng"}
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +114,6 @@ def test_all_lines_of_an_order_are_on_one_olt_and_the_next_order_is_on_the_other
         assert len({line["element"] for line in activation.get(order_id)["lines"]}) == 1
     entries = sim.entries()
     assert (len(entries["olt-1"]), len(entries["olt-2"])) == (4, 4)
-
-
-def test_what_is_given_out_is_spread_over_the_olts_and_not_over_those_that_are_to_be_avoided(
-    activation: ActivationUnderTest,
-) -> None:
-    with activation.db.connect() as conn:
-        given = inventory.allocate(conn, {new_id(): {1: (PORT, "vlan", "ip")} for _ in range(20)}, KINDS)
-        assert Counter(element for kind, element, _ in names(given) if kind == PORT) == {"olt-1": 10, "olt-2": 10}
-        given = inventory.allocate(conn, {new_id(): {1: (PORT,)} for _ in range(20)}, KINDS, avoided={"olt-2"})
-        assert Counter(element for _, element, _ in names(given)) == {"olt-1": 20}
-        given = inventory.allocate(conn, {new_id(): {1: (PORT,)}}, {"olt-2": "olt"}, avoided={"olt-2"})
-        assert len(given.holdings) == 1, "better from one that is to be avoided than not at all"
 
 
 def test_a_dead_olt_stops_only_its_own_orders_and_gets_no_new_ones(
@@ -272,26 +254,6 @@ def test_nothing_is_held_after_a_cancel_that_came_before_any_write(
     assert activation.held() == 0
 
 
-def test_the_key_of_the_table_is_what_keeps_a_resource_from_being_given_twice(activation: ActivationUnderTest) -> None:
-    with pytest.raises(sa.exc.IntegrityError, match="resources_pkey"):
-        activation.sql("insert into resources (pool, name, element, position) values ('vlan:olt-1','100','olt-1',1)")
-
-
-def test_transactions_that_give_out_at_once_never_give_the_same(activation: ActivationUnderTest) -> None:
-    leave_free(activation, "service-port:olt-1", 3)
-    leave_free(activation, "service-port:olt-2", 2)
-    need = {1: (PORT, "vlan")}
-    with activation.db.connect() as one, activation.db.connect() as other:
-        mine = inventory.allocate(one, {new_id(): need for _ in range(4)}, KINDS)
-        theirs = inventory.allocate(other, {new_id(): need for _ in range(4)}, KINDS)
-        given = [Resource(*each) for each in names(mine) + names(theirs)]
-        assert len(mine.holdings) == 4
-        assert len(theirs.holdings) <= 1
-        assert len(set(given)) == len(given)
-        one.rollback()
-        assert len(inventory.allocate_exactly(other, {new_id(): need for _ in range(5)}, KINDS).holdings) >= 4
-
-
 def test_an_olt_that_hangs_holds_up_no_order_of_the_other_one(
     activation: ActivationUnderTest, sim: SimClient
 ) -> None:
@@ -308,10 +270,3 @@ def test_an_olt_that_hangs_holds_up_no_order_of_the_other_one(
     activation.wait_for(order_id, "provisioned")
     assert port_of(activation, order_id).startswith("olt-1")
     assert {activation.get(each)["state"] for each in hanging} <= {"provisioning", "fallout"}
-
-
-def names(given: inventory.Given) -> list[tuple[str, str, str]]:
-    return [
-        (resource.kind, resource.element, resource.name)
-        for lines in given.holdings.values() for kinds in lines.values() for resource in kinds.values()
-    ]
