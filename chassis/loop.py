@@ -43,6 +43,7 @@ class Loop(Entrypoint):
         self._count = int(config[self._workers] if isinstance(self._workers, str) else self._workers)
         self._idle_s = float(config[self._idle] if isinstance(self._idle, str) else self._idle)
         self._wakes = wakes(self.container)
+        self._pause = f"{self.name}-pause"
         self._stopping = False
         self._gts: list[Any] = []
         register_check(self.container, f"loop-{self.name}", live=lambda: not any(gt.dead for gt in self._gts))
@@ -57,6 +58,7 @@ class Loop(Entrypoint):
         """Let the work at hand finish."""
         self._stopping = True
         self._wakes.wake(self.name)
+        self._wakes.wake(self._pause)
         for gt in self._gts:
             gt.wait()
 
@@ -66,8 +68,8 @@ class Loop(Entrypoint):
             seen = self._wakes.seen(self.name)
             found, error = self._once()
             if error is not None:
-                self._wakes.wait(f"{self.name}-pause", self._wakes.seen(f"{self.name}-pause"),
-                                 pause_s * random.uniform(0.5, 1.0))
+                # Not woken by commits: what failed now would only fail again, and at once.
+                self._wakes.wait(self._pause, 0, pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(pause_s * 2, ERROR_PAUSE_S[1])
                 continue
             pause_s = ERROR_PAUSE_S[0]
