@@ -75,7 +75,7 @@ class BatchHandler(Entrypoint):
 
     def start(self) -> None:
         self._store: Store = store_of(self.container)
-        self._retrier = Retrier(self.topology, self._link, self._store, self.method_name)
+        self._retrier = Retrier(self.topology, self._link, self._store, self.method_name, lambda: self._stopping)
         self._link.start(self.container.spawn_managed_thread)
         self._gt = self.container.spawn_managed_thread(self._run, identifier="batch-handler")
 

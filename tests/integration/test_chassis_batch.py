@@ -224,3 +224,34 @@ def test_connections_that_come_and_go_while_a_batch_waits_leave_no_copies_behind
     released.send()
     wait_until(lambda: {db.state(order_id) for order_id in order_ids} == {"activated"}, "handled")
     assert db.parked() == []
+
+
+def test_a_retry_waits_for_a_broker_that_is_short_of_memory_and_gives_nothing_else_back(
+    service: ServiceContainer, vhost: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = placed(service, 2)
+    tries: list[int] = []
+
+    def refuse(handled: Sequence[Any]) -> None:
+        if any(event.order_id == bad for event in handled):
+            tries.append(1)
+            raise ValueError("a poison message")
+
+    trouble(monkeypatch, refuse)
+    link = handler_of(service)._link
+    session = link.session
+    session.blocked = "short of memory"
+    send(service, vhost, [bad, good])
+    wait_until(lambda: tries, "it has failed")
+    assert (link.session, db.parked()) == (session, [])
+    link._block(None)
+    wait_until(db.parked, "retried and parked afterwards")
+    wait_until(lambda: db.state(good) == "activated", "the other one too")
+    assert link.session is session, "the connection was not given up"
+    session.blocked = "short of memory again"
+    tries.clear()
+    send(service, vhost, [bad])
+    wait_until(lambda: tries, "failed, and waits")
+    begun = time.monotonic()
+    service.stop()
+    assert time.monotonic() - begun < 5, "a stop is not held up by it"
