@@ -122,6 +122,8 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
             self.container.spawn_managed_thread(partial(self._serve, request), identifier=f"rpc {request.method}")
 
     def _serve(self, request: Request) -> None:
+        if self._stopping:
+            return  # its method may have unregistered by now; unacknowledged, it goes back to the queue
         if request.is_late(self._lateness):
             metrics.RPC_SERVER_REFUSED.labels(self.container.service_name, "late").inc()
             log.warning("a request for %s came too late and is not carried out", request.method)
