@@ -39,6 +39,7 @@ STUCK_S = 300.0
 """A handler that takes longer than this hangs, and only a restart of its process helps."""
 SUSPECT_AFTER = 2
 """Interrupted that often, a message may be what ends its process: it is handled alone from then on."""
+GATHERING_S = 0.1
 
 
 class BatchHandler(Entrypoint):
@@ -121,8 +122,8 @@ class BatchHandler(Entrypoint):
     def _take(self) -> list[Delivery]:
         """Wait for one message, then take along whatever else has arrived by now."""
         first = self._arrived.get()
-        # Let the reading greenlet hand over what the socket already holds.
-        eventlet.sleep(0)
+        # Let the reading greenlet hand over what the socket already holds, and all of those that are suspects.
+        eventlet.sleep(0 if first is None or first.interrupted < SUSPECT_AFTER else GATHERING_S)
         batch = [first]
         while len(batch) < self._batch_max:
             try:
@@ -133,11 +134,8 @@ class BatchHandler(Entrypoint):
         return [delivery for delivery in batch if delivery is not None and delivery.session.alive]
 
     def _handle(self, batch: Sequence[Delivery]) -> None:
-        suspects = [delivery for delivery in batch if delivery.interrupted >= SUSPECT_AFTER]
-        # In no order: each time the process ends again, others of them have got done before.
-        random.shuffle(suspects)
         # Before the others, whose one acknowledgement says that everything before their last one is settled.
-        for delivery in suspects:
+        for delivery in _in_turn([delivery for delivery in batch if delivery.interrupted >= SUSPECT_AFTER]):
             self._handle_together([delivery])
         self._handle_together([delivery for delivery in batch if delivery.interrupted < SUSPECT_AFTER])
 
@@ -222,6 +220,17 @@ class BatchHandler(Entrypoint):
         log.warning("a batch of %d goes back to the broker: %r", len(batch), error)
         if batch[0].session.alive:
             self._link.reset()
+
+
+def _in_turn(suspects: list[Delivery]) -> list[Delivery]:
+    """Forwards, the next time backwards: so all get done but those from the first deadly one to the last.
+
+    From then on in any order, so that each time the process ends some of what lies between has got done before.
+    """
+    times = max((delivery.interrupted for delivery in suspects), default=0) - SUSPECT_AFTER
+    if times >= 2:
+        return random.sample(suspects, len(suspects))
+    return suspects[::-1] if times == 1 else suspects
 
 
 def _context(events: Sequence[Any]) -> dict[str, str]:
