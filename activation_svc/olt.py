@@ -2,7 +2,7 @@
 
 A write edits the candidate under its lock, commits for confirmation, reads back and confirms: what is not confirmed
 because the session broke, the node takes back by itself. The lock is on the candidate alone: netconfd cannot take an
-unconfirmed commit back while `running` is locked. Decision: docs/decisions/0101-netconf.md.
+unconfirmed commit back while `running` is locked. Decision: docs/decisions/0011-netconf.md.
 """
 
 from __future__ import annotations

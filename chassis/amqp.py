@@ -1,127 +1,108 @@
 """One long-lived broker connection with one channel: connects again by itself, reads, keeps the heartbeat.
 
-Relay, batch consumer and RPC client each own a `Link`. Publishing is pipelined: the caller gets an outcome for
-each message (confirmed, returned, refused, lost) and decides whether and how to wait for it. Nameko's own
-publishers wait for one confirm each and close politely a channel that a frozen broker will never close.
+Relay, batch consumer, RPC server and RPC client each own a `Link`. Publishing is pipelined: the caller gets an
+outcome for each message (confirmed, returned, refused, lost) and decides whether and how to wait for it. Nameko's
+own publishers wait for one confirm each and close politely a channel that a frozen broker will never close.
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 import eventlet
 from amqp import spec
 from amqp.basic_message import Message
 from eventlet.semaphore import Semaphore
+from greenlet import GreenletExit
 from kombu import Connection
+
+from chassis.amqp_session import Outcome, QueueMismatch, Session
+from chassis.wake import Wakes
+
+__all__ = ["Link", "LinkDown", "Outcome", "QueueMismatch", "Session"]
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
 READ_SLICE_S = 1.0
+LAST_CONFIRMS_S = 1.0
 BACKOFF_S = (0.1, 5.0)
 LOG_EVERY = 12
 """At the longest backoff: about one line a minute while the broker is down."""
 
+_READY = "ready"
+
 
 class LinkDown(Exception):
-    """There is no broker connection at the moment."""
-
-
-class Outcome(Enum):
-    """What became of a published message."""
-
-    CONFIRMED = "confirmed"
-    RETURNED = "returned"  # no queue is bound for it
-    REFUSED = "refused"  # the queue is full (basic.nack)
-    LOST = "lost"  # the connection broke before the broker answered: unknown
-
-
-OnOutcome = Callable[[Outcome], None]
-
-
-@dataclass(slots=True)
-class _Pending:
-    on_outcome: OnOutcome | None
-    correlation: str
-    returned: bool = False
-
-
-@dataclass
-class Session:
-    """One life of the connection. Delivery tags mean something only within it.
-
-    It is `alive` before the link calls itself connected: messages are delivered while `on_session` still consumes.
-    """
-
-    channel: Any
-    connection: Connection
-    alive: bool = True
-    pending: dict[int, _Pending] = field(default_factory=dict)
-    published: int = 0
-
-    def settle(self, tag: int, multiple: bool, outcome: Outcome) -> None:
-        tags = [known for known in self.pending if known <= tag] if multiple else [tag]
-        for known in tags:
-            entry = self.pending.pop(known, None)
-            if entry is not None and entry.on_outcome is not None:
-                entry.on_outcome(Outcome.RETURNED if entry.returned else outcome)
-
-    def returned(self, _exc: Exception, _exchange: str, _key: str, message: Any) -> None:
-        """A return comes before its confirm and names the message by its id, not by its tag."""
-        correlation = str(message.properties.get("message_id") or message.properties.get("correlation_id"))
-        for entry in self.pending.values():
-            if entry.correlation == correlation:
-                entry.returned = True
-
-    def lose_all(self) -> None:
-        self.settle(self.published, True, Outcome.LOST)
+    """Nothing can be published at the moment."""
 
 
 class Link:
-    """A kept connection. `on_session(session)` declares and consumes, in the reading greenlet."""
+    """A kept connection. `on_session(session)` declares and consumes, in the reading greenlet; `on_ready()` is
+    called whenever messages can be published (again)."""
 
     def __init__(
         self,
         uri: str,
         name: str,
         on_session: Callable[[Session], None] | None = None,
-        on_lost: Callable[[], None] | None = None,
+        on_ready: Callable[[], None] | None = None,
         heartbeat_s: int = 10,
     ) -> None:
         self.name = name
         self._uri = uri
         self._on_session = on_session
-        self._on_lost = on_lost
+        self._on_ready = on_ready
         self._heartbeat_s = heartbeat_s
         self._write = Semaphore()
+        self._wakes = Wakes()
         self._stopping = False
         self._gt: Any = None
+        self._mismatch: str | None = None
         self.session: Session | None = None
 
     @property
     def connected(self) -> bool:
         return self.session is not None
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps messages from being published, for health checks and people; None where nothing does."""
+        if self.session is None:
+            return self._mismatch or "no connection to the broker"
+        return self.session.blocked
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until messages can be published; False where they still cannot after `timeout_s`."""
+        seen = self._wakes.seen(_READY)
+        if self.trouble is not None:
+            self._wakes.wait(_READY, seen, timeout_s)
+        return self.trouble is None
+
     def start(self, spawn: Callable[..., Any]) -> None:
         """Start keeping the connection; returns at once, also while the broker is down."""
         self._gt = spawn(self._keep)
 
     def stop(self) -> None:
-        """End the connection and wait for the reading greenlet."""
+        """End the connection, after a moment for the confirms of what was just published."""
+        session = self.session
+        with eventlet.Timeout(LAST_CONFIRMS_S, False):
+            while session is not None and session.alive and session.pending and not session.blocked:
+                eventlet.sleep(0.005)
         self._stopping = True
         self._break()
         if self._gt is not None:
-            with eventlet.Timeout(CONNECT_TIMEOUT_S + READ_SLICE_S, False):
-                try:
-                    self._gt.wait()
-                except Exception:
-                    log.exception("link %s ended with an error", self.name)
+            self._gt.kill()
+            try:
+                self._gt.wait()
+            except GreenletExit:
+                log.debug("link %s: ended", self.name)
+            except Exception:
+                log.exception("link %s: ended with an error", self.name)
 
     def publish(
         self,
@@ -129,22 +110,21 @@ class Link:
         exchange: str,
         routing_key: str,
         *,
-        on_outcome: OnOutcome | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
         mandatory: bool = False,
         **properties: Any,
     ) -> None:
-        """Send one message; raises LinkDown where there is no connection. `properties` are AMQP's.
+        """Send one message; raises LinkDown where it cannot be sent now. `properties` are AMQP's.
 
         A message that must not be lost carries `delivery_mode=2` and waits for Outcome.CONFIRMED.
         """
         with self._write:
             session = self.session
-            if session is None:
-                raise LinkDown(f"{self.name}: no connection to the broker")
+            if session is None or self.trouble is not None:
+                raise LinkDown(f"{self.name}: {self.trouble}")
             message = Message(body, **properties)
-            correlation = str(properties.get("message_id") or properties.get("correlation_id"))
-            session.published += 1
-            session.pending[session.published] = _Pending(on_outcome, correlation)
+            name = str(properties.get("message_id") or properties.get("correlation_id"))
+            tag = session.expect((name, exchange, routing_key), on_outcome)
             try:
                 # Not `basic_publish`: that reads from the socket first, while our greenlet is reading from it.
                 session.channel.send_method(
@@ -152,7 +132,7 @@ class Link:
                 )
             except BaseException as exc:
                 # A frame written by half spoils everything after it, also when we were timed out from outside.
-                session.pending.pop(session.published, None)
+                session.pending.pop(tag, None)
                 self._break()
                 if isinstance(exc, Exception):
                     raise LinkDown(f"{self.name}: {exc!r}") from exc
@@ -160,25 +140,30 @@ class Link:
 
     def ack(self, session: Session, tag: int, multiple: bool = False) -> None:
         """Acknowledge; nothing happens where the session has ended, since the broker delivers again then."""
-        with self._write:
-            if not session.alive:
-                return
-            try:
-                session.channel.basic_ack(tag, multiple)
-            except Exception as exc:
-                log.warning("link %s: acknowledgement failed: %r", self.name, exc)
-                self._break()
-                session.alive = False
+        self._tell(session, lambda: session.channel.basic_ack(tag, multiple))
 
     def cancel(self, consumer_tag: str) -> None:
         """Stop deliveries to this consumer, without waiting for the broker's answer."""
-        with self._write:
-            if self.session is not None:
-                self.session.channel.send_method(spec.Basic.Cancel, "sb", (consumer_tag, True))
+        session = self.session
+        if session is not None:
+            self._tell(session, lambda: session.channel.send_method(spec.Basic.Cancel, "sb", (consumer_tag, True)))
 
     def reset(self) -> None:
         """Give the connection up and open a new one: whatever was not acknowledged is delivered again."""
         self._break()
+
+    def _tell(self, session: Session, write: Callable[[], Any]) -> None:
+        with self._write:
+            if not session.alive:
+                return
+            try:
+                write()
+            except BaseException as exc:
+                session.alive = False
+                self._break()
+                if not isinstance(exc, Exception):
+                    raise
+                log.warning("link %s: the connection broke while it was written to: %r", self.name, exc)
 
     def _break(self) -> None:
         session, self.session = self.session, None
@@ -192,57 +177,88 @@ class Link:
     def _keep(self) -> None:
         backoff_s, failures = BACKOFF_S[0], 0
         while not self._stopping:
-            connection = Connection(
-                self._uri,
-                heartbeat=self._heartbeat_s,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                # One attempt, so that the growing pause between attempts is ours.
-                transport_options={"max_retries": 1, "confirm_publish": False},
-            )
+            connection = self._connection()
             session: Session | None = None
             try:
                 session = self._open(connection)
                 backoff_s, failures = BACKOFF_S[0], 0
                 self._read(session)
             except Exception as exc:
+                self._mismatch = str(exc) if isinstance(exc, QueueMismatch) else None
                 failures += 1
                 if not self._stopping and failures % LOG_EVERY == 1:
-                    log.warning("link %s: broker connection lost or refused: %r", self.name, exc)
+                    level = logging.ERROR if self._mismatch else logging.WARNING
+                    log.log(level, "link %s: %s", self.name, self._mismatch or f"connection lost or refused: {exc!r}")
             finally:
                 self._close(connection, session)
             if not self._stopping:
                 eventlet.sleep(backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(backoff_s * 2, BACKOFF_S[1])
 
+    def _connection(self) -> Connection:
+        return Connection(
+            self._uri,
+            heartbeat=self._heartbeat_s,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            transport_options={
+                # One attempt, so that the growing pause between attempts is ours.
+                "max_retries": 1,
+                "confirm_publish": False,
+                "on_blocked": lambda reason: self._block("the broker is short of memory or disk and takes no messages"),
+                "on_unblocked": lambda: self._block(None),
+            },
+        )
+
     def _open(self, connection: Connection) -> Session:
         # An exception of its own: a bare eventlet.Timeout is no Exception and would end the greenlet.
         with eventlet.Timeout(CONNECT_TIMEOUT_S * 2, LinkDown("the broker does not answer")):
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-            channel = connection.channel()
-            channel.confirm_select()
-            session = Session(channel, connection)
-            channel.events["basic_ack"].add(lambda tag, multiple: session.settle(tag, multiple, Outcome.CONFIRMED))
-            channel.events["basic_nack"].add(lambda tag, multiple: session.settle(tag, multiple, Outcome.REFUSED))
-            channel.events["basic_return"].add(session.returned)
+            session = Session(connection)
             try:
                 if self._on_session is not None:
                     self._on_session(session)
             except BaseException:
                 session.alive = False
                 raise
-        self.session = session
+        self.session, self._mismatch = session, None
         log.info("link %s: connected", self.name)
+        self._announce()
         return session
 
+    def _block(self, reason: str | None) -> None:
+        """The broker blocks whoever publishes while it is short of resources, and says when that is over."""
+        if self.session is not None:
+            self.session.blocked = reason
+            log.warning("link %s: %s", self.name, reason or "the broker takes messages again")
+            if reason is None:
+                self._announce()
+
+    def _announce(self) -> None:
+        self._wakes.wake(_READY)
+        if self._on_ready is not None:
+            self._on_ready()
+
     def _read(self, session: Session) -> None:
+        due = time.monotonic() + READ_SLICE_S
         while self.session is session and not self._stopping:
             try:
                 session.connection.drain_events(timeout=READ_SLICE_S)
             except TimeoutError:
                 if not session.channel.is_open:
                     raise LinkDown("channel was closed by the broker") from None
-            with self._write:
+            if time.monotonic() >= due:
+                self._keep_alive(session)
+                due = time.monotonic() + READ_SLICE_S
+
+    def _keep_alive(self, session: Session) -> None:
+        """The heartbeat; a writer who gets nothing out for that long shows as well that nobody is there."""
+        if self._write.acquire(blocking=False):
+            try:
                 session.connection.heartbeat_check()
+            finally:
+                self._write.release()
+        elif session.stuck_s() > self._heartbeat_s:
+            raise LinkDown("the broker takes nothing of what is written to it")
 
     def _close(self, connection: Connection, session: Session | None) -> None:
         self.session = None
@@ -251,5 +267,3 @@ class Link:
         if session is not None:
             session.alive = False
             session.lose_all()
-        if self._on_lost is not None:
-            self._on_lost()

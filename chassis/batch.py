@@ -9,13 +9,13 @@ counts as an attempt: the batch waits for it.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import eventlet
-import sqlalchemy as sa
 from eventlet.event import Event
 from eventlet.queue import Empty, LightQueue
 from nameko.exceptions import ContainerBeingKilled
@@ -23,18 +23,23 @@ from nameko.extensions import Entrypoint
 
 from chassis import metrics
 from chassis.amqp import Link, Session
-from chassis.db import Store, store_of
+from chassis.db import Store, is_passing, store_of
 from chassis.delivery import Delivery, Undecodable
 from chassis.health import register_check
 from chassis.logging import bind
 from chassis.retry import Retrier
 from chassis.settings import merged
 from chassis.topology import Topology
+from chassis.wake import Wakes
 
 log = logging.getLogger(__name__)
 
 DATABASE_PAUSE_S = (0.2, 5.0)
-DATABASE_ERRORS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+STUCK_S = 300.0
+"""A handler that takes longer than this hangs, and only a restart of its process helps."""
+SUSPECT_AFTER = 2
+"""Interrupted that often, a message may be what ends its process: it is handled alone from then on."""
+GATHERING_S = 0.1
 
 
 class BatchHandler(Entrypoint):
@@ -56,6 +61,8 @@ class BatchHandler(Entrypoint):
         self.topology = Topology.of(self._service, self.routing_keys, config)
         self._arrived: LightQueue = LightQueue()
         self._stopping = False
+        self._wakes = Wakes()
+        self._working_since: float | None = None
         self._gt: Any = None
         self._link = Link(
             config["AMQP_URI"],
@@ -63,11 +70,13 @@ class BatchHandler(Entrypoint):
             on_session=self._consume,
             heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
-        register_check(self.container, "events", ready=lambda: self._link.connected, live=self._alive)
+        register_check(
+            self.container, "events", ready=lambda: self._link.connected or self._link.trouble, live=self._alive
+        )
 
     def start(self) -> None:
         self._store: Store = store_of(self.container)
-        self._retrier = Retrier(self.topology, self._link, self._store, self.method_name)
+        self._retrier = Retrier(self.topology, self._link, self._store, self.method_name, lambda: self._stopping)
         self._link.start(self.container.spawn_managed_thread)
         self._gt = self.container.spawn_managed_thread(self._run, identifier="batch-handler")
 
@@ -75,14 +84,20 @@ class BatchHandler(Entrypoint):
         """Finish the batch at hand; what has arrived beyond it goes back to the queue."""
         self._stopping = True
         self._arrived.put(None)
+        self._wakes.wake("stop")
         if self._gt is not None:
             self._gt.wait()
         self._link.stop()
 
-    def _alive(self) -> bool:
-        return self._gt is None or not self._gt.dead
+    def _alive(self) -> bool | str:
+        if self._gt is not None and self._gt.dead:
+            return False
+        if self._working_since is not None and time.monotonic() - self._working_since > STUCK_S:
+            return f"{self.method_name} has been working on one batch for more than {STUCK_S:.0f} s"
+        return True
 
     def _consume(self, session: Session) -> None:
+        self._forget_the_dead()
         self.topology.declare(session.channel)
         session.channel.basic_qos(0, self._batch_max, False)
         for queue in (self.topology.work, self.topology.parked):
@@ -90,6 +105,13 @@ class BatchHandler(Entrypoint):
                 queue,
                 callback=lambda message, queue=queue: self._arrived.put(Delivery(session, queue, message)),
             )
+
+    def _forget_the_dead(self) -> None:
+        """What waits here came over connections that are gone, and is delivered again."""
+        while self._arrived.qsize():
+            self._arrived.get_nowait()
+        if self._stopping:
+            self._arrived.put(None)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -100,8 +122,8 @@ class BatchHandler(Entrypoint):
     def _take(self) -> list[Delivery]:
         """Wait for one message, then take along whatever else has arrived by now."""
         first = self._arrived.get()
-        # Let the reading greenlet hand over what the socket already holds.
-        eventlet.sleep(0)
+        # Let the reading greenlet hand over what the socket already holds, and all of those that are suspects.
+        eventlet.sleep(0 if first is None or first.interrupted < SUSPECT_AFTER else GATHERING_S)
         batch = [first]
         while len(batch) < self._batch_max:
             try:
@@ -112,28 +134,38 @@ class BatchHandler(Entrypoint):
         return [delivery for delivery in batch if delivery is not None and delivery.session.alive]
 
     def _handle(self, batch: Sequence[Delivery]) -> None:
+        # Before the others, whose one acknowledgement says that everything before their last one is settled.
+        for delivery in _in_turn([delivery for delivery in batch if delivery.interrupted >= SUSPECT_AFTER]):
+            self._handle_together([delivery])
+        self._handle_together([delivery for delivery in batch if delivery.interrupted < SUSPECT_AFTER])
+
+    def _handle_together(self, batch: Sequence[Delivery]) -> None:
         work = []
         for delivery in batch:
             if delivery.queue == self.topology.parked:
-                self._settle(delivery, "delivery limit reached: its handler's process died each time")
+                self._retrier.park(delivery, "delivery limit reached: its handler's process died each time")
                 continue
             try:
                 delivery.event = delivery.decode(self.decode)
             except Undecodable as exc:
                 log.error("parking a message that cannot be read: %s", exc, extra={"message_id": delivery.message_id})
-                self._settle(delivery, str(exc))
+                self._retrier.park(delivery, str(exc))
                 continue
             work.append(delivery)
         if work:
             self._handle_readable(work)
 
     def _handle_readable(self, batch: Sequence[Delivery]) -> None:
+        if not batch[0].session.alive:
+            return  # delivered again, over the next connection
         error = self._attempt(batch)
         if error is None:
             metrics.BATCH_OUTCOME.labels(self._service, self.method_name, "done").inc()
             self._acknowledge(batch)
+        elif isinstance(error, ContainerBeingKilled) or is_passing(error):
+            self._give_back(batch, error)
         elif len(batch) == 1:
-            self._failed(batch[0], error)
+            self._retrier.retry_or_park(batch[0], error)
         else:
             metrics.BATCH_OUTCOME.labels(self._service, self.method_name, "split").inc()
             log.warning("a batch of %d failed, handling its messages one by one: %r", len(batch), error)
@@ -141,17 +173,21 @@ class BatchHandler(Entrypoint):
                 self._handle_readable([delivery])
 
     def _attempt(self, batch: Sequence[Delivery]) -> BaseException | None:
-        """Run the handler until the database is there to judge it; return the error it raised, or None."""
+        """Run the handler until the database is there to judge it; return the error it raised, or None.
+
+        The error of a database that is away is returned only where the service, or the connection, ends meanwhile.
+        """
         pause_s = DATABASE_PAUSE_S[0]
         while True:
-            started = time.monotonic()
+            self._working_since = started = time.monotonic()
             error = self._run_worker(batch)
+            self._working_since = None
             metrics.BATCH_DURATION.labels(self._service, self.method_name).observe(time.monotonic() - started)
             metrics.BATCH_SIZE.labels(self._service, self.method_name).observe(len(batch))
-            if not isinstance(error, DATABASE_ERRORS) or self._stopping:
+            if not is_passing(error) or self._stopping or not batch[0].session.alive:
                 return error
-            log.warning("the database is away, the batch waits %.1f s: %s", pause_s, error)
-            eventlet.sleep(pause_s)
+            log.warning("the database is away or busy, the batch waits %.1f s: %s", pause_s, error)
+            self._wakes.wait("stop", 0, pause_s)
             pause_s = min(pause_s * 2, DATABASE_PAUSE_S[1])
 
     def _run_worker(self, batch: Sequence[Delivery]) -> BaseException | None:
@@ -179,13 +215,22 @@ class BatchHandler(Entrypoint):
         last = batch[-1]
         self._link.ack(last.session, last.tag, multiple=len(batch) > 1)
 
-    def _failed(self, delivery: Delivery, error: BaseException) -> None:
-        if isinstance(error, ContainerBeingKilled) or (self._stopping and isinstance(error, DATABASE_ERRORS)):
-            return  # not acknowledged: the broker delivers it again
-        self._retrier.retry_or_park(delivery, error)
+    def _give_back(self, batch: Sequence[Delivery], error: BaseException | None) -> None:
+        """Leave everything that is not settled to the broker, which delivers it again; acknowledge no more of it."""
+        log.warning("a batch of %d goes back to the broker: %r", len(batch), error)
+        if batch[0].session.alive:
+            self._link.reset()
 
-    def _settle(self, delivery: Delivery, error: str) -> None:
-        self._retrier.park(delivery, error)
+
+def _in_turn(suspects: list[Delivery]) -> list[Delivery]:
+    """Forwards, the next time backwards: so all get done but those from the first deadly one to the last.
+
+    From then on in any order, so that each time the process ends some of what lies between has got done before.
+    """
+    times = max((delivery.interrupted for delivery in suspects), default=0) - SUSPECT_AFTER
+    if times >= 2:
+        return random.sample(suspects, len(suspects))
+    return suspects[::-1] if times == 1 else suspects
 
 
 def _context(events: Sequence[Any]) -> dict[str, str]:

@@ -152,6 +152,7 @@ class Store(Database):
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
             },
             **self.engine_options,
         )
@@ -178,6 +179,26 @@ class Store(Database):
         session = StoreSession(self)
         self.dbs[worker_ctx] = session
         return session
+
+
+# SQLSTATE: connection exceptions, insufficient resources, operator intervention, and what two transactions did to
+# each other. Cancelled statements (57014) are not among them: the statement may be to blame.
+_PASSING = ("08", "53", "57P", "40001", "40P01")
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether the database is away, or so full or busy that the same work may well go through a moment later.
+
+    Says nothing against the work itself; a message whose handling failed like that has not used up an attempt.
+    """
+    if isinstance(error, sa.exc.TimeoutError):
+        return True
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    code = getattr(error.orig, "pgcode", None)
+    if code is None:
+        return error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+    return str(code).startswith(_PASSING)
 
 
 def store_of(container: Any) -> Store:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 if TYPE_CHECKING:
     from chassis.db import OutgoingEvent, Tx
@@ -37,13 +38,25 @@ def add(
     )
 
 
-def unsent(conn: sa.Connection, table: sa.Table, limit: int) -> list[sa.Row[Any]]:
+def unsent(
+    conn: sa.Connection,
+    table: sa.Table,
+    limit: int,
+    but_ids: Sequence[int] = (),
+    but_orders: Sequence[uuid.UUID] = (),
+) -> list[sa.Row[Any]]:
     """The oldest messages that the broker has not confirmed, in the order in which they were written.
 
-    One relay at a time publishes for a database, whatever the number of replicas: two would not keep the order.
+    Leaves out the messages `but_ids` and everything of `but_orders`. One relay at a time publishes for a database,
+    whatever the number of replicas: two would not keep the order.
     """
     conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended('outbox-relay', 0))"))
     query = sa.select(table).where(table.c.sent_at.is_(None)).order_by(table.c.id).limit(limit)
+    if but_ids:
+        query = query.where(table.c.id != sa.all_(sa.cast(list(but_ids), pg.ARRAY(sa.BigInteger))))
+    if but_orders:
+        others = table.c.order_id != sa.all_(sa.cast(list(but_orders), pg.ARRAY(pg.UUID(as_uuid=True))))
+        query = query.where(sa.or_(table.c.order_id.is_(None), others))
     return list(conn.execute(query))
 
 

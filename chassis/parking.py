@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from chassis.outbox import RELAY
 
@@ -20,29 +22,50 @@ MAX_ERROR = 4000
 
 
 def park(tx: Tx, queue: str, delivery: Delivery, error: str) -> None:
-    """Store a message with its error. Parking the same message twice keeps one row."""
-    key = _key(delivery)
-    statement = sa.dialects.postgresql.insert(tx.tables.parked).values(
-        id=key,
-        message_id=_text(delivery.message_id),
-        order_id=_text(delivery.field("order_id")),
-        event_type=_text(delivery.field("event_type")) or delivery.routing_key,
-        queue=queue,
-        headers={k: v for k, v in delivery.headers.items() if isinstance(v, str | int | float | bool)},
-        body=delivery.body,
-        error=(_text(error) or "")[:MAX_ERROR],
-        attempts=delivery.attempt,
-        parked_at=tx.now,
+    """Store a message with its error. Parking the same message twice keeps one row; two messages keep two."""
+    values = {
+        "message_id": None if delivery.message_id is None else _text(delivery.message_id),
+        "order_id": _field(delivery, "order_id"),
+        "event_type": _field(delivery, "event_type") or _text(delivery.routing_key),
+        "queue": queue,
+        "headers": {_text(key): _plain(value) for key, value in delivery.headers.items() if _is_plain(value)},
+        "body": delivery.body,
+        "error": _text(error)[:MAX_ERROR],
+        "attempts": delivery.attempt,
+        "parked_at": tx.now,
+    }
+    if not _put(tx, _key(delivery), values):
+        # Another message has this id: a stranger's ids need not be unique.
+        _put(tx, _key_of_content(delivery), values)
+
+
+def _put(tx: Tx, key: uuid.UUID, values: dict[str, Any]) -> bool:
+    table = tx.tables.parked
+    statement = pg.insert(table).values(id=key, **values)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["id"], set_={"error": new.error, "attempts": new.attempts}, where=table.c.body == new.body
     )
-    tx.conn.execute(statement.on_conflict_do_update(
-        index_elements=["id"],
-        set_={"error": statement.excluded.error, "attempts": statement.excluded.attempts},
-    ))
+    return bool(tx.conn.execute(statement).rowcount)
 
 
-def _text(value: str | None) -> str | None:
+def _text(value: str) -> str:
     """PostgreSQL's text cannot hold NUL, nor UTF-8 a lone surrogate; what is shown may."""
-    return None if value is None else value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _field(delivery: Delivery, name: str) -> str | None:
+    value = delivery.field(name)
+    return None if value is None else _text(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """What JSON can hold; it has no NaN and no infinity."""
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _plain(value: Any) -> Any:
+    return _text(value) if isinstance(value, str) else value
 
 
 def _key(delivery: Delivery) -> uuid.UUID:
@@ -50,7 +73,11 @@ def _key(delivery: Delivery) -> uuid.UUID:
     try:
         return uuid.UUID(str(delivery.message_id))
     except ValueError:
-        return uuid.uuid5(uuid.NAMESPACE_OID, base64.b64encode(delivery.body).decode())
+        return _key_of_content(delivery)
+
+
+def _key_of_content(delivery: Delivery) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_OID, base64.b64encode(delivery.body).decode())
 
 
 def list_parked(conn: sa.Connection, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """The outbox relay: publishes what commits left in the outbox, in order, and marks it sent when confirmed.
 
-Woken by the commit; a slow timer is the safety net. A message that nobody is bound to counts as an error:
-an event that vanishes would stop an order for ever.
+Woken by the commit; a slow timer is the safety net. A message that nobody is bound to counts as an error, because
+an event that vanishes would stop an order for ever: it is set aside, and its order with it, and tried again later,
+while the others go on.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+import uuid
 from typing import Any
 
 import eventlet
@@ -27,6 +29,64 @@ log = logging.getLogger(__name__)
 BATCH = 500
 CONFIRM_TIMEOUT_S = 15.0
 PAUSE_S = (0.2, 5.0)
+STOP_S = 5.0
+
+
+class Aside:
+    """Messages that the broker gave back or refused, and their orders. All are tried again after a growing pause."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, uuid.UUID | None] = {}
+        self._on_probation: set[uuid.UUID] = set()
+        self._pause_s = PAUSE_S[0]
+        self._until = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def ids(self) -> list[int]:
+        """Those that wait and belong to no order."""
+        return [outbox_id for outbox_id, order_id in self._waiting.items() if order_id is None]
+
+    @property
+    def orders(self) -> list[uuid.UUID]:
+        """The orders that wait, so that nothing overtakes in them."""
+        return list({order_id for order_id in self._waiting.values() if order_id is not None})
+
+    def one_by_one(self, messages: list[sa.Row[Any]]) -> list[sa.Row[Any]]:
+        """These messages; of an order that had to wait only the first, until the broker has taken it."""
+        chosen, met = [], set()
+        for message in messages:
+            if message.order_id not in met:
+                chosen.append(message)
+            if message.order_id in self._on_probation:
+                met.add(message.order_id)
+        return chosen
+
+    def add(self, messages: list[sa.Row[Any]]) -> None:
+        """Set these aside; the pause runs from the first."""
+        if not self._waiting:
+            self._until = time.monotonic() + self._pause_s
+            self._pause_s = min(self._pause_s * 2, PAUSE_S[1])
+        self._waiting |= {message.id: message.order_id for message in messages}
+        self._on_probation |= {message.order_id for message in messages if message.order_id is not None}
+
+    def taken(self, messages: list[sa.Row[Any]]) -> None:
+        """The broker has taken these: their orders go on as all others."""
+        self._on_probation -= {message.order_id for message in messages}
+
+    def wait_s(self) -> float:
+        """Seconds until they are tried again; from then on none waits."""
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            self._waiting.clear()
+        return max(0.0, left_s)
+
+    def none_is_left(self) -> None:
+        """The outbox is empty: the next trouble starts with a short pause."""
+        self._on_probation.clear()
+        self._pause_s = PAUSE_S[0]
 
 
 class OutboxRelay(DependencyProvider):
@@ -37,16 +97,18 @@ class OutboxRelay(DependencyProvider):
         self._idle_s = float(config["RELAY_IDLE_S"])
         self._exchange = str(config["EVENTS_EXCHANGE"])
         self._name = self.container.service_name
+        self._aside = Aside()
         self._stopping = False
         self._gt: Any = None
+        self._wakes = wakes(self.container)
         self._link = Link(
             config["AMQP_URI"],
             f"{self._name}-relay",
             on_session=self._declare,
+            on_ready=lambda: self._wakes.wake(outbox.RELAY),
             heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
-        self._wakes = wakes(self.container)
-        register_check(self.container, "relay", ready=lambda: self._link.connected)
+        register_check(self.container, "relay", ready=lambda: self._link.trouble, live=self._alive)
 
     def start(self) -> None:
         self._store: Store = store_of(self.container)
@@ -58,57 +120,75 @@ class OutboxRelay(DependencyProvider):
         self._stopping = True
         self._wakes.wake(outbox.RELAY)
         if self._gt is not None:
-            with eventlet.Timeout(5, False):
+            with eventlet.Timeout(STOP_S, False):
                 self._gt.wait()
         self._link.stop()
 
     def get_dependency(self, worker_ctx: Any) -> OutboxRelay:
         return self
 
+    def _alive(self) -> bool:
+        return self._gt is None or not self._gt.dead
+
     def _declare(self, session: Any) -> None:
         session.channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
-        self._wakes.wake(outbox.RELAY)
 
     def _run(self) -> None:
         pause_s = PAUSE_S[0]
         while True:
             seen = self._wakes.seen(outbox.RELAY)
-            if not self._link.connected:
-                if self._stopping:
-                    return
-                self._wakes.wait(outbox.RELAY, seen, self._idle_s)
-                continue
-            try:
-                sent = self._publish_batch()
-                pause_s = PAUSE_S[0]
-            except (LinkDown, sa.exc.SQLAlchemyError) as exc:
-                metrics.RELAY_ERRORS.labels(self._name).inc()
-                log.warning("outbox relay: will try again in %.1f s: %r", pause_s, exc)
-                if self._stopping:
-                    return
-                eventlet.sleep(pause_s)
-                pause_s = min(pause_s * 2, PAUSE_S[1])
-                continue
-            if sent == 0:
-                if self._stopping:
-                    return
-                self._wakes.wait(outbox.RELAY, seen, self._idle_s)
+            trouble = self._link.trouble
+            if trouble is None:
+                try:
+                    if self._publish_batch():
+                        pause_s = PAUSE_S[0]
+                        continue
+                    wait_s = min(self._idle_s, self._aside.wait_s()) if self._aside else self._idle_s
+                except (LinkDown, sa.exc.SQLAlchemyError) as exc:
+                    metrics.RELAY_ERRORS.labels(self._name).inc()
+                    log.warning("outbox relay: will try again in %.1f s: %r", pause_s, exc)
+                    wait_s, pause_s = pause_s, min(pause_s * 2, PAUSE_S[1])
+            else:
+                wait_s = self._idle_s
+            if self._stopping:
+                return
+            self._wakes.wait(outbox.RELAY, seen, wait_s)
 
-    def _publish_batch(self) -> int:
+    def _publish_batch(self) -> bool:
+        """Publish the oldest messages; whether there were any."""
+        table = self._store.tables.outbox
+        self._aside.wait_s()
         with self._store.engine.begin() as conn:
-            messages = outbox.unsent(conn, self._store.tables.outbox, BATCH)
+            messages = outbox.unsent(conn, table, BATCH, self._aside.ids, self._aside.orders)
             if not messages:
-                return 0
-            confirmed, problem = self._publish(messages)
+                if not self._aside:
+                    self._aside.none_is_left()
+                return False
+            messages = self._aside.one_by_one(messages)
+            outcomes, problem = self._publish(messages)
+            confirmed = [message for message in messages if outcomes.get(message.id) is Outcome.CONFIRMED]
             if confirmed:
-                outbox.mark_sent(conn, self._store.tables.outbox, confirmed, clock.utc_now())
+                outbox.mark_sent(conn, table, [message.id for message in confirmed], clock.utc_now())
+        self._aside.taken(confirmed)
         metrics.OUTBOX_PUBLISHED.labels(self._name).inc(len(confirmed))
+        bad = [m for m in messages if outcomes.get(m.id) in (Outcome.RETURNED, Outcome.REFUSED)]
+        if bad:
+            self._set_aside(bad, outcomes[bad[0].id])
         if problem is not None:
             raise LinkDown(problem)
-        return len(confirmed)
+        return True
 
-    def _publish(self, messages: list[sa.Row[Any]]) -> tuple[list[int], str | None]:
-        """Return the outbox ids the broker has confirmed, and what went wrong with the others."""
+    def _set_aside(self, messages: list[sa.Row[Any]], outcome: Outcome) -> None:
+        metrics.RELAY_ERRORS.labels(self._name).inc()
+        self._aside.add(messages)
+        log.warning("outbox relay: %d message(s) %s by the broker, first %s %s; they wait %.1f s", len(messages),
+                    outcome.value, messages[0].routing_key, messages[0].message_id, self._aside.wait_s())
+
+    def _publish(self, messages: list[sa.Row[Any]]) -> tuple[dict[int, Outcome], str | None]:
+        """Return what became of the messages, as far as known, and why not all of it is known.
+
+        What is unknown goes out again, and its consumers skip it.
+        """
         outcomes: dict[int, Outcome] = {}
         done = Event()
 
@@ -117,24 +197,20 @@ class OutboxRelay(DependencyProvider):
             if len(outcomes) == len(messages) and not done.ready():
                 done.send()
 
-        started = time.monotonic()
         try:
-            for message in messages:
-                self._send(message, settle)
+            # Around the writing as well: a frozen broker lets us wait there, with a transaction open.
             with eventlet.Timeout(CONFIRM_TIMEOUT_S, False):
+                for message in messages:
+                    self._send(message, settle)
                 done.wait()
         except LinkDown as exc:
-            return _confirmed_in_order(messages, outcomes), str(exc)
+            return dict(outcomes), str(exc)
         if len(outcomes) < len(messages):
-            return _confirmed_in_order(messages, outcomes), f"no confirm within {time.monotonic() - started:.1f} s"
-        bad = [message for message in messages if outcomes[message.id] is not Outcome.CONFIRMED]
-        if bad:
-            first = bad[0]
-            return (
-                [message.id for message in messages if outcomes[message.id] is Outcome.CONFIRMED],
-                f"{len(bad)} message(s) {outcomes[first.id].value}, first {first.routing_key} {first.message_id}",
-            )
-        return [message.id for message in messages], None
+            # Sent again on the same connection, each of them would wait there many times over.
+            self._link.reset()
+            return dict(outcomes), f"no confirm within {CONFIRM_TIMEOUT_S:g} s"
+        lost = any(outcome is Outcome.LOST for outcome in outcomes.values())
+        return outcomes, "the connection broke before the broker had confirmed everything" if lost else None
 
     def _send(self, message: sa.Row[Any], settle: Any) -> None:
         outbox_id = message.id
@@ -150,8 +226,3 @@ class OutboxRelay(DependencyProvider):
             content_encoding="utf-8",
             application_headers=dict(message.headers),
         )
-
-
-def _confirmed_in_order(messages: list[sa.Row[Any]], outcomes: dict[int, Outcome]) -> list[int]:
-    """Those known to be confirmed; whatever is unknown goes out again, and its consumers skip it."""
-    return [message.id for message in messages if outcomes.get(message.id) is Outcome.CONFIRMED]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import eventlet
 import sqlalchemy as sa
 from eventlet.event import Event
 
 from chassis import metrics, parking
-from chassis.amqp import Link, LinkDown, Outcome
+from chassis.amqp import Link, LinkDown, Outcome, Session
 from chassis.db import Store
 from chassis.delivery import ATTEMPT_HEADER, Delivery
 from chassis.topology import Topology
@@ -18,16 +19,20 @@ from chassis.topology import Topology
 log = logging.getLogger(__name__)
 
 CONFIRM_TIMEOUT_S = 10.0
+BLOCKED_SLICE_S = 1.0
 
 
 class Retrier:
     """Decides what becomes of a message whose handler raised."""
 
-    def __init__(self, topology: Topology, link: Link, store: Store, handler: str) -> None:
+    def __init__(
+        self, topology: Topology, link: Link, store: Store, handler: str, is_stopping: Callable[[], bool]
+    ) -> None:
         self._handler = handler
         self._topology = topology
         self._link = link
         self._store = store
+        self._is_stopping = is_stopping
 
     def retry_or_park(self, delivery: Delivery, error: BaseException) -> None:
         """Send the message round again after this attempt's delay, or park it after the last one."""
@@ -59,6 +64,7 @@ class Retrier:
         done: Event = Event()
         properties: dict[str, Any] = dict(delivery.properties)
         headers = {key: value for key, value in delivery.headers.items() if not key.startswith("x-")}
+        self._wait_while_blocked(delivery.session)
         try:
             self._link.publish(
                 delivery.body,
@@ -70,14 +76,32 @@ class Retrier:
                 application_headers=headers | {ATTEMPT_HEADER: attempt},
                 **properties,
             )
-            with eventlet.Timeout(CONFIRM_TIMEOUT_S, False):
-                if done.wait() is Outcome.CONFIRMED:
-                    self._link.ack(delivery.session, delivery.tag)
-                    return
+            if self._outcome(done, delivery.session) is Outcome.CONFIRMED:
+                self._link.ack(delivery.session, delivery.tag)
+                return
         except LinkDown as exc:
             log.warning("retry could not be published: %s", exc, extra=_ids(delivery))
         # Not acknowledged: the connection is given up, so that the broker delivers the original again.
-        self._link.reset()
+        if delivery.session.alive:
+            self._link.reset()
+
+    def _outcome(self, done: Event, session: Session) -> Outcome | None:
+        while True:
+            with eventlet.Timeout(CONFIRM_TIMEOUT_S, False):
+                return cast(Outcome, done.wait())
+            if not self._wait_while_blocked(session):
+                return None
+
+    def _wait_while_blocked(self, session: Session) -> bool:
+        """Wait for a broker that has said it takes nothing, and return whether there was anything to wait for.
+
+        Giving up the connection instead would count as a failed delivery of all that was delivered over it.
+        """
+        blocked = False
+        while session.alive and session.blocked and not self._is_stopping():
+            blocked = True
+            self._link.wait(BLOCKED_SLICE_S)
+        return blocked
 
 
 def _ids(delivery: Delivery) -> dict[str, Any]:

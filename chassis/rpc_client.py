@@ -19,12 +19,13 @@ from nameko.extensions import DependencyProvider
 from chassis import metrics, tracing
 from chassis.amqp import LinkDown, Outcome
 from chassis.health import register_check
-from chassis.rpc_replies import ReplyLink
+from chassis.rpc_replies import ReplyLink, encode_call
 from chassis.settings import merged
 
 log = logging.getLogger(__name__)
 
 OVERLOADED = "Overloaded"
+UNAVAILABLE = "Unavailable"
 
 
 class CallFailed(Exception):
@@ -58,6 +59,12 @@ class QueueFull(CallFailed):
     """The service is overloaded and its queue refuses. Nothing was accepted."""
 
     why = "overloaded"
+
+
+class OutOfService(CallFailed):
+    """The service is there, but cannot work at the moment: it has no database, say. It is not known to have acted."""
+
+    why = "unavailable"
 
 
 class BreakerOpen(CallFailed):
@@ -139,12 +146,13 @@ class RpcClient(DependencyProvider):
         """Call `method` and return its result.
 
         Raises the service's domain error, RemoteFault for a defect there, or CallFailed; with `fallback`, its
-        value takes the place of CallFailed.
+        value takes the place of CallFailed. Raises TypeError or ValueError for arguments that cannot cross RPC.
         """
+        body = encode_call(arguments)
         started = time.monotonic()
         outcome = "ok"
         try:
-            return self._through_breaker(method, arguments, timeout_s or self._timeout_s)
+            return self._through_breaker(method, body, timeout_s or self._timeout_s)
         except CallFailed as failed:
             outcome = failed.why
             if fallback is None:
@@ -158,7 +166,7 @@ class RpcClient(DependencyProvider):
                 time.monotonic() - started
             )
 
-    def _through_breaker(self, method: str, arguments: dict[str, Any], timeout_s: float) -> Any:
+    def _through_breaker(self, method: str, body: bytes, timeout_s: float) -> Any:
         """Ask, unless the breaker is open; after its pause one call at a time finds out whether to close it.
 
         pybreaker's own `call` holds its lock while the call runs, and would let one through at a time always.
@@ -169,14 +177,20 @@ class RpcClient(DependencyProvider):
                 raise BreakerOpen(self.target, "left alone while it recovers", self._pause_s())
             self._probing = True
             self.breaker.half_open()
-        failure: CallFailed | None = None
         try:
-            return self._ask(method, arguments, timeout_s)
+            answer = self._ask(method, body, timeout_s)
         except CallFailed as failed:
-            failure = failed
+            self._record(failed, probe)
             raise
-        finally:
-            self._record(failure, probe)
+        except Exception:
+            self._record(None, probe)
+            raise
+        except BaseException:
+            # Killed, or timed out, from outside: nothing was found out about the service.
+            self._probing = self._probing and not probe
+            raise
+        self._record(None, probe)
+        return answer
 
     def _record(self, failure: CallFailed | None, probe: bool) -> None:
         if probe:
@@ -192,17 +206,16 @@ class RpcClient(DependencyProvider):
     def _pause_s(self) -> float:
         return self._reset_s * random.uniform(1.0, 1.5)
 
-    def _ask(self, method: str, arguments: dict[str, Any], timeout_s: float) -> Any:
+    def _ask(self, method: str, body: bytes, timeout_s: float) -> Any:
         headers = {}
         with tracing.span(f"rpc {self.target}.{method}", "client"):
             traceparent = tracing.current_traceparent()
             if traceparent:
                 headers["nameko.traceparent"] = traceparent
-            payload = {"args": [], "kwargs": arguments}
             try:
-                answer = self.replies.ask(f"{self.target}.{method}", payload, headers, timeout_s)
+                answer = self.replies.ask(f"{self.target}.{method}", body, headers, timeout_s)
             except LinkDown as exc:
-                raise NoRoute(self.target, "there is no connection to the broker", self._retry_after_s) from exc
+                raise NoRoute(self.target, "the broker takes no messages at the moment", self._retry_after_s) from exc
         return self._result(method, answer, timeout_s)
 
     def _result(self, method: str, answer: Any, timeout_s: float) -> Any:
@@ -218,6 +231,8 @@ class RpcClient(DependencyProvider):
             return body["result"]
         if error["exc_type"] == OVERLOADED:
             raise QueueFull(self.target, "the service is overloaded", self._retry_after_s)
+        if error["exc_type"] == UNAVAILABLE:
+            raise OutOfService(self.target, str(error.get("value")), self._retry_after_s)
         domain_error = self._errors(error["exc_type"], error.get("exc_args", []), error.get("value", ""))
         if domain_error is not None:
             raise domain_error

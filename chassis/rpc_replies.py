@@ -75,8 +75,8 @@ class ReplyLink(SharedExtension):
         elif not waiting.ready():
             waiting.send(message.body)
 
-    def ask(self, routing_key: str, payload: dict[str, Any], headers: dict[str, Any], timeout_s: float) -> Any:
-        """Send a request and wait for its answer's body, or the Outcome that says it will not come.
+    def ask(self, routing_key: str, body: bytes, headers: dict[str, Any], timeout_s: float) -> Any:
+        """Send a request (see `encode_call`) and wait for its answer's body, or the Outcome that says none will come.
 
         Returns None when the time is over. Raises LinkDown without a connection.
         """
@@ -90,7 +90,7 @@ class ReplyLink(SharedExtension):
         try:
             with eventlet.Timeout(timeout_s, False):
                 self.link.publish(
-                    json.dumps(payload, ensure_ascii=False, default=_json).encode(),
+                    body,
                     self._exchange,
                     routing_key,
                     mandatory=True,
@@ -109,6 +109,11 @@ class ReplyLink(SharedExtension):
         finally:
             self._waiting.pop(correlation_id, None)
         return None
+
+
+def encode_call(arguments: dict[str, Any]) -> bytes:
+    """A request's body; raises TypeError or ValueError for what cannot cross RPC."""
+    return json.dumps({"args": [], "kwargs": arguments}, default=_json).encode()
 
 
 def _json(value: Any) -> str:

@@ -1,27 +1,40 @@
 """Answering RPC: a bounded queue that refuses when full, no work for requests that are too late, and a reply
 that survives the loss of the broker.
+
+Nameko's own consumer waits at start and at stop for a broker that is down, comes back up to 30 s after it, and
+cannot say that a queue has other arguments; this one consumes over a `Link`, like everything else here.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
+import uuid
 from functools import partial
 from typing import Any
 
+from amqp.exceptions import PreconditionFailed
 from kombu import Queue
-from nameko.exceptions import ContainerBeingKilled, MalformedRequest, UnserializableValueError, serialize
-from nameko.messaging import QueueConsumer, QueueConsumerStopped
-from nameko.rpc import RPC_QUEUE_TEMPLATE, Rpc, RpcConsumer, get_rpc_exchange
+from nameko.exceptions import ContainerBeingKilled, MethodNotFound, UnserializableValueError, serialize
+from nameko.extensions import ProviderCollector, SharedExtension
+from nameko.rpc import RPC_QUEUE_TEMPLATE, Rpc, get_rpc_exchange
 
 from chassis import metrics
-from chassis.amqp import LinkDown
+from chassis.amqp import Link, LinkDown, QueueMismatch, Session
+from chassis.amqp_session import declare_queue
+from chassis.db import is_passing
 from chassis.health import register_check
-from chassis.rpc_replies import DEADLINE_HEADER, SENT_AT_HEADER, ReplyLink
+from chassis.rpc_replies import ReplyLink
+from chassis.rpc_request import Interrupted, Lateness, Request
 from chassis.settings import merged
 
+__all__ = ["BoundedRpc", "Lateness", "rpc"]
+
 log = logging.getLogger(__name__)
+
+REPLY_PATIENCE_S = 5.0
 
 
 class _Answers(type):
@@ -33,105 +46,147 @@ class DomainAnswer(Exception, metaclass=_Answers):
     """Any exception that is an answer to the caller rather than a defect here: it has an HTTP status below 500."""
 
 
-class Lateness:
-    """How late a request is, without trusting that two machines' clocks agree.
+class BoundedRpcConsumer(SharedExtension, ProviderCollector):
+    """The service's RPC queue. Settings: `RPC_MAX_QUEUE`, `RPC_PREFETCH`, `RPC_RETRY_AFTER_S`.
 
-    Each caller's smallest difference between its clock and ours, so far, counts as not late.
+    It takes only as many requests as are really worked on, so that the others expire, or wait, in the broker.
     """
 
-    def __init__(self) -> None:
-        self._smallest_ms: dict[str, int] = {}
-
-    def of(self, caller: str, sent_at_ms: int, now_ms: int) -> int:
-        """Milliseconds by which this request took longer than the quickest one of the same caller."""
-        if len(self._smallest_ms) > 1000:
-            self._smallest_ms.clear()
-        difference = now_ms - sent_at_ms
-        smallest = min(self._smallest_ms.get(caller, difference), difference)
-        self._smallest_ms[caller] = smallest
-        return difference - smallest
-
-
-class BoundedQueueConsumer(QueueConsumer):
-    """Takes only as many requests as are really worked on, so that the others expire, or wait, in the broker."""
-
-    @property
-    def prefetch_count(self) -> int:
-        return int(merged(self.container.config)["RPC_PREFETCH"])
-
-    def run(self) -> None:
-        """Consume until stopped; a stop before the first connection is no error, as it is in Nameko's own."""
-        try:
-            super().run()
-        except QueueConsumerStopped as stopped:
-            if not self._consumers_ready.ready():
-                self._consumers_ready.send_exception(stopped)
-
-
-class BoundedRpcConsumer(RpcConsumer):
-    """The service's RPC queue. Settings: `RPC_MAX_QUEUE`, `RPC_PREFETCH`."""
-
-    queue_consumer = BoundedQueueConsumer()
     replies = ReplyLink()
-    queue: Queue | None
 
     def setup(self) -> None:
-        if self.queue is not None:
-            return
         config = merged(self.container.config)
         name = self.container.service_name
+        self._exchange = get_rpc_exchange(config).name
+        self._prefetch = int(config["RPC_PREFETCH"])
+        self._retry_after_s = float(config["RPC_RETRY_AFTER_S"])
         self.queue = Queue(
             RPC_QUEUE_TEMPLATE.format(name),
-            exchange=get_rpc_exchange(config),
-            routing_key=f"{name}.*",
-            durable=True,
             queue_arguments={"x-max-length": int(config["RPC_MAX_QUEUE"]), "x-overflow": "reject-publish"},
         )
-        self.lateness = Lateness()
-        self.queue_consumer.register_provider(self)
-        self._registered = True
-        register_check(self.container, "rpc", ready=self._ready, live=self._alive)
-
-    def _ready(self) -> bool:
-        consumers = self.queue_consumer._consumers
-        return self._alive() and bool(consumers) and all(
-            consumer.channel is not None and consumer.channel.is_open for consumer in consumers.values()
+        self._consumer_tag = f"{name}-{uuid.uuid4()}"
+        self._lateness = Lateness()
+        self._stopping = False
+        self._link = Link(
+            config["AMQP_URI"],
+            f"{name}-rpc-server",
+            on_session=self._consume,
+            heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
+        register_check(self.container, "rpc", ready=lambda: self._link.connected or self._link.trouble)
 
-    def _alive(self) -> bool:
-        gt = self.queue_consumer._gt
-        return gt is None or not gt.dead
+    def start(self) -> None:
+        """Start connecting; the service starts also while there is no broker."""
+        self._link.start(self.container.spawn_managed_thread)
 
-    def handle_result(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+    def unregister_provider(self, provider: Any) -> None:
+        """The first method that stops ends the taking of requests; those at work are still answered."""
+        if not self._stopping:
+            self._stopping = True
+            self._link.cancel(self._consumer_tag)
+        super().unregister_provider(provider)
+
+    def stop(self) -> None:
+        """End the connection: the workers have ended by now. What was not begun goes back to the queue."""
+        self._link.stop()
+
+    def _consume(self, session: Session) -> None:
+        channel = session.channel
+        channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
+        self._declare(session)
+        channel.queue_bind(self.queue.name, self._exchange, f"{self.container.service_name}.*")
+        channel.basic_qos(0, self._prefetch, False)
+        if not self._stopping:
+            channel.basic_consume(
+                self.queue.name, consumer_tag=self._consumer_tag, callback=partial(self._arrived, session)
+            )
+
+    def _declare(self, session: Session) -> None:
+        """Requests do not live long, so a queue of another length is made anew, unless somebody still consumes."""
+        # On channels of their own: the broker closes one on which it refuses something.
+        try:
+            declare_queue(session.connection.channel(), self.queue.name, self.queue.queue_arguments)
+        except QueueMismatch as mismatch:
+            other = session.connection.channel()
+            try:
+                other.queue_delete(self.queue.name, if_unused=True)
+            except PreconditionFailed:
+                log.warning("used as it is, because another process consumes from it: %s", mismatch)
+                return
+            declare_queue(other, self.queue.name, self.queue.queue_arguments)
+            log.warning("queue %s was made anew, with %s", self.queue.name, self.queue.queue_arguments)
+
+    def _arrived(self, session: Session, message: Any) -> None:
+        request = Request(session, message)
+        if not self._stopping:
+            self.container.spawn_managed_thread(partial(self._serve, request), identifier=f"rpc {request.method}")
+
+    def _serve(self, request: Request) -> None:
+        if self._stopping:
+            return  # its method may have unregistered by now; unacknowledged, it goes back to the queue
+        if request.is_late(self._lateness):
+            metrics.RPC_SERVER_REFUSED.labels(self.container.service_name, "late").inc()
+            log.warning("a request for %s came too late and is not carried out", request.method)
+            self._link.ack(request.session, request.tag)
+            return
+        try:
+            if request.redelivered and request.timeout_ms is None:
+                # Without a deadline it would come again for ever, also where it is what ends the process.
+                raise Interrupted(f"{request.method} was begun before and did not end")
+            self._provider(request).serve(request)
+        except ContainerBeingKilled:
+            log.warning("a request for %s goes back to its queue: the container is being killed", request.method)
+        except Exception:
+            self.answer(request, None, sys.exc_info())
+
+    def _provider(self, request: Request) -> BoundedRpc:
+        for provider in self._providers:
+            if provider.method_name == request.method:
+                return provider
+        raise MethodNotFound(request.method)
+
+    def answer(self, request: Request, result: Any, exc_info: Any) -> None:
         """Reply and acknowledge. Without a broker the request is delivered again; its effect is idempotent."""
-        try:
-            result, exc_info = self._reply(message, result, exc_info)
-        except LinkDown as exc:
-            log.warning("a reply could not be sent, the request will be delivered again: %s", exc)
-            self.queue_consumer.requeue_message(message)
-            return result, exc_info
-        self.queue_consumer.ack_message(message)
-        return result, exc_info
+        body = self._encoded(result, exc_info)
+        if request.reply_to and not self._reply(request, body):
+            if not request.session.alive:
+                return
+            # Only the way for replies is closed; giving the request back now would be a hot loop.
+            if not (self.replies.link.wait(REPLY_PATIENCE_S) and self._reply(request, body)):
+                log.warning("a reply to %s could not be sent; its caller has given up by now", request.method)
+        self._link.ack(request.session, request.tag)
 
-    def _reply(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
-        error = None if exc_info is None else serialize(exc_info[1])
+    def _reply(self, request: Request, body: bytes) -> bool:
         try:
-            body = json.dumps({"result": result, "error": error}, ensure_ascii=False)
-        except (TypeError, ValueError):
-            log.exception("an RPC result cannot be sent as JSON")
-            body = json.dumps({"result": None, "error": serialize(UnserializableValueError(result))})
-        reply_to = message.properties.get("reply_to")
-        if reply_to:
             self.replies.link.publish(
-                body.encode(),
-                get_rpc_exchange(self.container.config).name,
-                reply_to,
-                correlation_id=message.properties.get("correlation_id"),
+                body,
+                self._exchange,
+                str(request.reply_to),
+                correlation_id=request.correlation_id,
                 content_type="application/json",
                 content_encoding="utf-8",
                 delivery_mode=1,
             )
-        return result, exc_info
+        except LinkDown as exc:
+            log.warning("a reply to %s cannot be sent: %s", request.method, exc)
+            return False
+        return True
+
+    def _encoded(self, result: Any, exc_info: Any) -> bytes:
+        try:
+            error = None if exc_info is None else self._error(exc_info[1])
+            # ASCII: a lone surrogate, which a request can bring in, has no other form.
+            return json.dumps({"result": result, "error": error}).encode()
+        except (TypeError, ValueError, RecursionError):
+            log.exception("an RPC answer cannot be sent as JSON")
+            unsendable = UnserializableValueError(type(result if exc_info is None else exc_info[1]).__name__)
+            return json.dumps({"result": None, "error": serialize(unsendable)}).encode()
+
+    def _error(self, error: BaseException) -> dict[str, Any]:
+        if is_passing(error):
+            detail = f"{self.container.service_name} has no database at the moment"
+            return {"exc_type": "Unavailable", "exc_args": [detail, [], self._retry_after_s], "value": detail}
+        return dict(serialize(error))
 
 
 class BoundedRpc(Rpc):
@@ -143,42 +198,25 @@ class BoundedRpc(Rpc):
         kwargs.setdefault("expected_exceptions", (DomainAnswer,))
         super().__init__(**kwargs)
 
-    def handle_message(self, body: Any, message: Any) -> None:
-        if self._too_late(message):
-            metrics.RPC_SERVER_REFUSED.labels(self.container.service_name, "late").inc()
-            log.warning("a request for %s came too late and is not carried out", self.method_name)
-            self.rpc_consumer.queue_consumer.ack_message(message)
-            return
-        try:
-            args, kwargs = body["args"], body["kwargs"]
-        except (KeyError, TypeError) as exc:
-            raise MalformedRequest("Message missing `args` or `kwargs`") from exc
+    def serve(self, request: Request) -> None:
+        """Carry the request out in a worker, once one is free, and answer it. Raises what is wrong with it."""
+        args, kwargs = request.arguments()
         self.check_signature(args, kwargs)
-        try:
-            self.container.spawn_worker(
-                self,
-                args,
-                kwargs,
-                context_data=self.unpack_message_headers(message),
-                handle_result=partial(self._handled, message, time.monotonic()),
-            )
-        except ContainerBeingKilled:
-            self.rpc_consumer.requeue_message(message)
+        self.container.spawn_worker(
+            self,
+            args,
+            kwargs,
+            context_data=request.context(),
+            handle_result=partial(self._handled, request, time.monotonic()),
+        )
 
-    def _too_late(self, message: Any) -> bool:
-        headers = message.properties.get("application_headers") or {}
-        timeout_ms, sent_at_ms = headers.get(DEADLINE_HEADER), headers.get(SENT_AT_HEADER)
-        if not isinstance(timeout_ms, int) or not isinstance(sent_at_ms, int):
-            return False
-        caller = str(message.properties.get("reply_to"))
-        return self.rpc_consumer.lateness.of(caller, sent_at_ms, int(time.time() * 1000)) > timeout_ms
-
-    def _handled(self, message: Any, started: float, worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+    def _handled(self, request: Request, started: float, worker_ctx: Any, result: Any, exc_info: Any) -> Any:
         outcome = "ok" if exc_info is None else type(exc_info[1]).__name__
         metrics.RPC_SERVER_DURATION.labels(self.container.service_name, self.method_name, outcome).observe(
             time.monotonic() - started
         )
-        return self.rpc_consumer.handle_result(message, result, exc_info)
+        self.rpc_consumer.answer(request, result, exc_info)
+        return result, exc_info
 
 
 rpc = BoundedRpc.decorator

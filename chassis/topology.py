@@ -17,6 +17,8 @@ from typing import Any
 
 from kombu import Connection
 
+from chassis.amqp_session import QueueMismatch, declare_queue
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -51,10 +53,10 @@ class Topology:
         return f"{self.service}.retry.{int(self.delays_s[attempt - 1] * 1000)}ms"
 
     def declare(self, channel: Any) -> None:
-        """Declare everything on an open amqp channel; repeating it changes nothing."""
+        """Declare everything on an open amqp channel; repeating it changes nothing. Raises QueueMismatch."""
         channel.exchange_declare(self.exchange, "topic", durable=True, auto_delete=False)
-        self._queue(channel, self.parked, {"x-queue-type": "quorum"})
-        self._queue(
+        declare_queue(channel, self.parked, {"x-queue-type": "quorum"})
+        declare_queue(
             channel,
             self.work,
             {
@@ -68,7 +70,7 @@ class Topology:
             },
         )
         for attempt in range(1, len(self.delays_s) + 1):
-            self._queue(
+            declare_queue(
                 channel,
                 self.retry(attempt),
                 {
@@ -82,10 +84,6 @@ class Topology:
             )
         for key in self.routing_keys:
             channel.queue_bind(self.work, self.exchange, key)
-
-    @staticmethod
-    def _queue(channel: Any, name: str, arguments: dict[str, Any]) -> None:
-        channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
 
 
 def service_topologies(module_name: str, config: dict[str, Any]) -> list[Topology]:
@@ -121,7 +119,11 @@ def main(argv: list[str]) -> int:
         channel = connection.channel()
         for module_name in argv[1:]:
             for topology in service_topologies(module_name, config):
-                topology.declare(channel)
+                try:
+                    topology.declare(channel)
+                except QueueMismatch as mismatch:
+                    print(mismatch, file=sys.stderr)
+                    return 1
                 print(f"declared {topology.work} with {len(topology.routing_keys)} bindings")
     return 0
 

@@ -23,6 +23,11 @@ class Wakes:
         for event in waiting:
             event.send(True)
 
+    def wake_one(self, name: str) -> None:
+        """Wake the one who has waited longest for `name`, if anybody does; the others know nothing of it."""
+        if self._waiting[name]:
+            self._waiting[name].pop(0).send(True)
+
     def seen(self, name: str) -> int:
         """How often `name` was called so far; take it before looking for work, then `wait` with it."""
         return self._pending[name]

@@ -4,7 +4,9 @@ import uuid
 
 from uuid6 import uuid7
 
-__all__ = ["is_uuid7", "new_id"]
+from contracts.errors import NotFound
+
+__all__ = ["is_uuid7", "new_id", "order_id_of"]
 
 
 def new_id() -> uuid.UUID:
@@ -19,3 +21,11 @@ def is_uuid7(text: str) -> bool:
     except ValueError:
         return False
     return value.version == 7 and str(value) == text
+
+
+def order_id_of(text: object) -> uuid.UUID:
+    """The order id that a caller gave as text; raises NotFound where it is no UUID, so names no order."""
+    try:
+        return uuid.UUID(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError, AttributeError):
+        raise NotFound("an order id is a UUID, this is none") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from chassis import clock
@@ -16,6 +15,7 @@ from chassis.service import OperatedService
 from chassis.table import Refused
 from contracts.errors import Conflict, Invalid, NotFound
 from contracts.events import Event, decode
+from contracts.ids import order_id_of
 from fieldwork_svc import domain, models, queries
 
 SAGA = Saga(domain.TABLE, domain.Job, models.table, evolve=domain.evolve, event=domain.event)
@@ -57,7 +57,7 @@ class FieldworkService(OperatedService):
     def get_job(self, order_id: str) -> dict[str, Any]:
         """Return the order's job. Raises NotFound."""
         with self.store.read() as conn:
-            job = queries.get_job(conn, _order_id(order_id))
+            job = queries.get_job(conn, order_id_of(order_id))
         if job is None:
             raise NotFound(f"there is no job for order {order_id}")
         return job
@@ -65,21 +65,21 @@ class FieldworkService(OperatedService):
     @rpc
     def start_job(self, order_id: str, technician_id: str) -> dict[str, Any]:
         """The technician is on site. Raises NotFound, Forbidden, Conflict."""
-        return self._act(domain.Start(_order_id(order_id), technician_id))
+        return self._act(domain.Start(order_id_of(order_id), technician_id))
 
     @rpc
     def complete_job(
         self, order_id: str, technician_id: str, results: dict[str, Any], note: str | None = ""
     ) -> dict[str, Any]:
         """Installed: the pivot, nothing is undone from here. Raises NotFound, Forbidden, Conflict, Invalid."""
-        return self._act(domain.complete(_order_id(order_id), technician_id, results, note))
+        return self._act(domain.complete(order_id_of(order_id), technician_id, results, note))
 
     @rpc
     def reject_job(
         self, order_id: str, technician_id: str, reason_code: str, note: str | None = ""
     ) -> dict[str, Any]:
         """Could not be installed (반송). Raises NotFound, Forbidden, Conflict, Invalid."""
-        return self._act(domain.reject(_order_id(order_id), technician_id, reason_code, note))
+        return self._act(domain.reject(order_id_of(order_id), technician_id, reason_code, note))
 
     def _act(self, command: domain.Command) -> dict[str, Any]:
         with self.store.transaction() as tx:
@@ -91,10 +91,3 @@ class FieldworkService(OperatedService):
                 except Refused as refused:
                     raise Conflict(refused.why) from refused
             return queries.as_answer(job)
-
-
-def _order_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except (ValueError, TypeError, AttributeError):
-        raise NotFound("an order id is a UUID, this is none") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -16,6 +15,7 @@ from chassis.service import OperatedService
 from chassis.table import Refused
 from contracts.errors import Conflict, Invalid, NotFound
 from contracts.events import Event, decode
+from contracts.ids import order_id_of
 from contracts.rpc import PlaceOrder, PlaceOrderResult
 from order_svc import domain, models, placement
 
@@ -51,7 +51,7 @@ class OrderService(OperatedService):
     @rpc
     def cancel_order(self, order_id: str, reason: str = "", requested_by: str = "") -> dict[str, str]:
         """Ask for the order's cancellation. Repeating it changes nothing. Raises NotFound, Conflict."""
-        command = domain.Cancel(_order_id(order_id), reason, requested_by)
+        command = domain.Cancel(order_id_of(order_id), reason, requested_by)
         with self.store.transaction() as tx:
             if not SAGA.load(tx, [command.order_id])[command.order_id].state:
                 raise NotFound(f"there is no order {order_id}")
@@ -66,7 +66,7 @@ class OrderService(OperatedService):
         """The order as the order book has it. Raises NotFound."""
         with self.store.read() as conn:
             row = conn.execute(
-                sa.select(models.table).where(models.table.c.order_id == _order_id(order_id))
+                sa.select(models.table).where(models.table.c.order_id == order_id_of(order_id))
             ).one_or_none()
         if row is None:
             raise NotFound(f"there is no order {order_id}")
@@ -82,10 +82,3 @@ class OrderService(OperatedService):
             "cancel_refused": row.cancel_refused,
             "rejection_reason": row.rejection_reason,
         }
-
-
-def _order_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except (ValueError, TypeError, AttributeError):
-        raise NotFound("an order id is a UUID, this is none") from None

@@ -14,7 +14,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from eventlet.event import Event as Done
 from kombu import Connection, Exchange, Queue
-from nameko.containers import ServiceContainer
+from nameko.containers import ServiceContainer, get_container_cls
 
 from chassis.health import health_of
 from chassis.settings import load_yaml, merged
@@ -37,7 +37,7 @@ def running(service_cls: Any, database_uri: str, amqp_uri: str, **settings: Any)
         "RELAY_IDLE_S": 1,
         **settings,
     }
-    container = ServiceContainer(service_cls, config)
+    container: ServiceContainer = get_container_cls(config)(service_cls, config)
     container.start()
     try:
         health = health_of(container)

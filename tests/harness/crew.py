@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any, Literal
+from uuid import uuid4
 
 import requests
 from eventlet import GreenPool
@@ -72,7 +73,7 @@ class Crew:
 
     def _place(self, client: Client, work: tuple[Fate, Json]) -> str:
         fate, order = work
-        key = f"crew-{id(self)}-{len(self.placed)}-{id(order)}"
+        key = uuid4().hex
         answer = self._ask(client, "POST", "/api/orders", json=order, headers={"Idempotency-Key": key})
         self.statuses.append(answer.status_code)
         body = answer.json()

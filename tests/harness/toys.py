@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from kombu import Connection
-from nameko.containers import ServiceContainer
+
+from chassis.container import Container
 
 
 @contextmanager
-def started(service_cls: type, config: dict[str, Any]) -> Iterator[ServiceContainer]:
+def started(service_cls: type, config: dict[str, Any]) -> Iterator[Container]:
     """The service with exactly this configuration; stopped at the end."""
-    container = ServiceContainer(service_cls, config)
+    container = Container(service_cls, config)
     container.start()
     try:
         yield container

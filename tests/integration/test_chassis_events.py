@@ -20,7 +20,7 @@ from contracts import events
 from contracts.ids import new_id
 from order_svc import domain, placement
 from order_svc.service import SAGA, OrderService
-from tests.harness.containers import running
+from tests.harness.containers import call, running
 from tests.harness.orders import an_event, place_order
 from tests.harness.toys import publish
 from tools.waiting import wait_until
@@ -122,6 +122,20 @@ def test_an_event_delivered_twice_takes_effect_once(service: Service, tap: Queue
     service.send(last)
     wait_until(lambda: service.query("select 1 from inbox where message_id = :id", id=last.event_id), "last handled")
     assert len(service.query("select 1 from outbox where routing_key = 'order_completed'")) == 1
+
+
+def test_several_events_of_one_order_in_one_batch_take_effect_in_their_order_each_once(service: Service) -> None:
+    [order_id] = service.place()
+    activated = an_event(events.ActivationCompleted, order_id)
+    rejected = an_event(events.FieldworkRejected, order_id, technician_id="tech-kim", reason_code="no_duct")
+    reverted = an_event(events.ActivationReverted, order_id, outcome="rejected")
+    batch = [activated, rejected, activated, reverted, rejected, reverted]
+    call(service.container, "on_events", batch)
+    call(service.container, "on_events", batch)
+    assert service.state(order_id) == "rejected"
+    [row] = service.query("select rejection_reason from orders where order_id = :id", id=order_id)
+    assert row.rejection_reason == "no_duct"
+    assert len(service.query("select 1 from outbox where routing_key = 'order_rejected'")) == 1
 
 
 def test_a_poison_message_spoils_only_itself_and_is_parked_with_its_error(service: Service, tap: Queue) -> None:

@@ -10,131 +10,18 @@ from typing import Any
 
 import eventlet
 import pytest
-from nameko.containers import ServiceContainer
-from werkzeug.wrappers import Response
 
-from chassis import web_body, web_protocol, web_server
-from chassis.health import HealthEndpoints, register_check
-from chassis.logging import Logging, bound
-from chassis.tracing import Tracing, current_traceparent
-from chassis.web import http, problem
+from chassis.health import register_check
+from tests.harness.web import DEADLINE_S, Connection, Demo, ask, demo, server_of
 
+GET = b"GET /things/7 HTTP/1.1\r\nHost: x\r\n"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-DEADLINE_S = 30
-
-
-class Gone(Exception):
-    http_status, title, detail, retry_after_s = 503, "Unavailable", "order: no answer", 2.5
-    fields: list[dict[str, str]] = []  # noqa: RUF012
-
-
-class Demo:
-    name = "demo"
-    logging, tracing, health = Logging(), Tracing(), HealthEndpoints()
-    closed: list[str] = []  # noqa: RUF012
-    release: Any = None
-    entered: Any = None
-
-    @http("GET", "/things/<thing_id>")
-    def thing(self, request: Any, thing_id: str) -> Any:
-        return {"thing": thing_id, "trace": current_traceparent(), "request": bound("request_id")}
-
-    @http("POST", "/things")
-    def make(self, request: Any) -> Any:
-        return 201, {"Location": "/things/1"}, {"bytes": len(request.get_data())}
-
-    @http("POST", "/big", max_body=200_000)
-    def big(self, request: Any) -> Any:
-        return {"bytes": len(request.get_data())}
-
-    @http("GET", "/defect")
-    def defect(self, request: Any) -> Any:
-        raise RuntimeError("the password is hunter2")
-
-    @http("GET", "/gone")
-    def gone(self, request: Any) -> Any:
-        raise Gone()
-
-    @http("GET", "/problem")
-    def refuses(self, request: Any) -> Any:
-        return problem(409, "Conflict", "already closed", [{"field": "state", "message": "closed"}])
-
-    @http("GET", "/escaped")
-    def escaped(self, request: Any) -> Any:
-        raise eventlet.Timeout(1)
-
-    @http("GET", "/slow")
-    def slow(self, request: Any) -> Any:
-        Demo.entered.send()
-        Demo.release.wait()
-        return "done"
-
-    @http("GET", "/stream")
-    def stream(self, request: Any) -> Any:
-        def events() -> Iterator[str]:
-            try:
-                yield "data: 1\n\n"
-                yield "data: 하나\n\n"
-                eventlet.Event().wait()
-            finally:
-                Demo.closed.append("stream")
-
-        return Response(events(), content_type="text/event-stream")
 
 
 @pytest.fixture
 def container() -> Iterator[Any]:
-    Demo.closed.clear()
-    Demo.release, Demo.entered = eventlet.Event(), eventlet.Event()
-    running = ServiceContainer(Demo, {"WEB_SERVER_ADDRESS": "127.0.0.1:0", "max_workers": 4, "LOG_LEVEL": "DEBUG"})
-    running.start()
-    yield running
-    if not Demo.release.ready():
-        Demo.release.send()
-    with eventlet.Timeout(DEADLINE_S):
-        running.stop()
-
-
-def server_of(container: Any) -> Any:
-    return container.shared_extensions[web_server.WebServer]
-
-
-class Connection:
-    """A client that sends exactly what it is told."""
-
-    def __init__(self, container: Any) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", server_of(container).port), timeout=DEADLINE_S)
-        self.file = self.sock.makefile("rb")
-
-    def send(self, data: bytes) -> Connection:
-        self.sock.sendall(data)
-        return self
-
-    def answer(self, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
-        status_line = self.file.readline().decode()
-        assert status_line, "the connection was closed without an answer"
-        headers = {}
-        while line := self.file.readline().decode("latin-1").strip():
-            name, value = line.split(":", 1)
-            assert name.lower() not in headers, f"{name} twice"
-            headers[name.lower()] = value.strip()
-        body = b"" if head_only else self.file.read(int(headers.get("content-length", 0)))
-        return int(status_line.split()[1]), headers, body
-
-    def is_closed(self) -> bool:
-        try:
-            return self.file.read(1) == b""
-        except ConnectionError:
-            return True
-
-
-def ask(container: Any, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, str], Any]:
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    connection = Connection(container).send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
-    status, answered, content = connection.answer(head_only=method == "HEAD")
-    is_json = "json" in answered.get("content-type", "") and content
-    return status, answered, json.loads(content) if is_json else content
+    with demo() as running:
+        yield running
 
 
 def test_request_id_and_trace_are_carried_through(container: Any) -> None:
@@ -202,90 +89,6 @@ def test_expect_continue_is_answered_before_the_body(container: Any) -> None:
     assert connection.file.readline().startswith(b"HTTP/1.1 100")
     assert connection.file.readline() == b"\r\n"
     assert connection.send(b"ab").answer()[0] == 201
-
-
-POST = b"POST /things HTTP/1.1\r\nHost: x\r\n"
-GET = b"GET /things/7 HTTP/1.1\r\nHost: x\r\n"
-BROKEN = {
-    "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", {400}),
-    "no version number": (b"GET / HTTP/x\r\n\r\n", {400}),
-    "HTTP/2": (b"GET / HTTP/2.0\r\n\r\n", {400}),
-    "PRI": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400}),
-    "four words": (b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
-    "unknown method": (b"BREW /things HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
-    "hostile method": (b"<script> /things HTTP/1.1\r\nHost: x\r\n\r\n", {405}),
-    "request line too long": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", {414}),
-    "header line too long": (GET + b"A: " + b"a" * 9000 + b"\r\n\r\n", {431}),
-    "headers too large": (GET + b"".join(b"A%d: %s\r\n" % (n, b"a" * 900) for n in range(90)) + b"\r\n", {431}),
-    "too many headers": (GET + b"".join(b"A%d: a\r\n" % n for n in range(200)) + b"\r\n", {431}),
-    "header without colon": (GET + b"nonsense\r\nContent-Length: 3\r\n\r\nabc", {400}),
-    "space before colon": (POST + b"Content-Length : 3\r\n\r\nabc", {400}),
-    "no host": (b"GET /things/7 HTTP/1.1\r\n\r\n", {400}),
-    "two hosts": (GET + b"Host: y\r\n\r\n", {400}),
-    "hostile host": (b"GET /things/7 HTTP/1.1\r\nHost: \xff..[::1\x00\r\n\r\n", {200, 400}),
-    "negative length": (POST + b"Content-Length: -1\r\n\r\n", {400}),
-    "length with sign": (POST + b"Content-Length: +3\r\n\r\nabc", {400}),
-    "length with underscore": (POST + b"Content-Length: 1_0\r\n\r\n0123456789", {400}),
-    "length not a number": (POST + b"Content-Length: three\r\n\r\n", {400}),
-    "length beyond all": (POST + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n", {400}),
-    "two lengths": (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", {400}),
-    "length and chunked": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {400}),
-    "unknown coding": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", {400}),
-    "chunk size not hex": (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", {400}),
-    "negative chunk size": (POST + b"Transfer-Encoding: chunked\r\n\r\n-3\r\nabc\r\n0\r\n\r\n", {400}),
-    "chunk size with prefix": (POST + b"Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n", {400}),
-    "chunk longer than said": (POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n", {400}),
-    "chunk without end": (POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n" + b"a: b\r\n" * 99, {400}),
-    "body nobody asked for": (b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\n\r\nGET / HTTP", {404}),
-    "path not UTF-8": (b"GET /things/%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
-    "raw bytes in the path": (b"GET /things/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
-    "overlong UTF-8": (b"GET /things/%c0%af HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
-    "NUL in the path": (b"GET /things/a%00b HTTP/1.1\r\nHost: x\r\n\r\n", {400}),
-    "half an escape": (b"GET /things/%f HTTP/1.1\r\nHost: x\r\n\r\n", {200}),
-    "broken query": (b"GET /things/7?%ff=%zz&&==&a HTTP/1.1\r\nHost: x\r\n\r\n", {200}),
-    "dots": (b"GET /things/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
-    "two slashes": (b"GET //things//7 HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
-    "absolute form": (b"GET http://elsewhere/things/7 HTTP/1.1\r\nHost: x\r\n\r\n", {200}),
-    "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", {204, 404}),
-    "connect": (b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", {404, 405}),
-    "hostile traceparent": (GET + b"traceparent: \xff\x00'; drop table\r\n\r\n", {200}),
-    "HTTP/1.0": (b"GET /things/7 HTTP/1.0\r\n\r\n", {200}),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_broken_request_is_the_clients_fault(container: Any, case: str) -> None:
-    request, statuses = BROKEN[case]
-    status, headers, body = Connection(container).send(request).answer()
-    assert status in statuses
-    assert headers["x-request-id"]
-    if status >= 400:
-        assert headers["content-type"] == "application/problem+json"
-        assert json.loads(body)["status"] == status
-    assert ask(container, "GET", "/things/7")[0] == 200
-
-
-def test_client_that_hangs_up_at_any_point_harms_nobody(container: Any) -> None:
-    whole = POST + b"Content-Length: 10\r\n\r\n0123456789"
-    for length in range(0, len(whole), 7):
-        connection = Connection(container).send(whole[:length])
-        connection.file.close()
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
-        connection.sock.close()
-    half = Connection(container).send(whole[:-4])
-    half.sock.shutdown(socket.SHUT_WR)
-    assert half.answer()[0] == 400
-    assert ask(container, "GET", "/things/7")[0] == 200
-
-
-def test_slow_clients_run_out_of_time_and_hold_no_worker(container: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_protocol, "HEADERS_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(web_body, "BODY_TIMEOUT_S", 0.3)
-    slow_headers = Connection(container).send(b"GET /things/7 HTTP/1.1\r\nHost:")
-    slow_bodies = [Connection(container).send(POST + b"Content-Length: 5\r\n\r\nab") for _ in range(8)]
-    assert ask(container, "GET", "/things/7")[0] == 200, "slow clients took all workers"
-    assert slow_headers.answer()[0] == 408
-    assert [slow.answer()[0] for slow in slow_bodies] == [408] * 8
 
 
 def test_full_service_refuses_at_once_and_is_still_seen_alive(container: Any) -> None:

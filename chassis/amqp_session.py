@@ -1,0 +1,101 @@
+"""One life of a broker connection: its channel, and what was published on it and has no answer yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import takewhile
+from typing import Any
+
+from amqp.exceptions import PreconditionFailed
+from kombu import Connection
+
+
+class Outcome(Enum):
+    """What became of a published message."""
+
+    CONFIRMED = "confirmed"
+    RETURNED = "returned"  # no queue is bound for it
+    REFUSED = "refused"  # the queue is full (basic.nack)
+    LOST = "lost"  # the connection broke before the broker answered: unknown
+
+
+class QueueMismatch(Exception):
+    """A queue exists with other arguments than ours; connecting again will not help, a person must decide."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    on_outcome: Callable[[Outcome], None] | None
+    name: tuple[str, str, str]
+    returned: bool = False
+
+
+class Session:
+    """Delivery tags and pending outcomes mean something only within one session.
+
+    It is `alive` before the link calls itself connected: messages are delivered while `on_session` still consumes.
+    `blocked` says why the broker takes no messages at the moment; None where it does.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.channel = connection.channel()
+        # Bodies stay bytes: decoding by a stranger's content encoding would lose some of them.
+        self.channel.auto_decode = False
+        self.channel.confirm_select()
+        self.channel.events["basic_ack"].add(lambda tag, multiple: self.settle(tag, multiple, Outcome.CONFIRMED))
+        self.channel.events["basic_nack"].add(lambda tag, multiple: self.settle(tag, multiple, Outcome.REFUSED))
+        self.channel.events["basic_return"].add(self.returned)
+        self.alive = True
+        self.blocked: str | None = None
+        self.pending: dict[int, _Pending] = {}
+        self.published = 0
+        self._sent, self._sent_at = -1, 0.0
+
+    def expect(self, name: tuple[str, str, str], on_outcome: Callable[[Outcome], None] | None) -> int:
+        """Note that a message (its id, exchange, routing key) is about to be published; return its tag."""
+        self.published += 1
+        self.pending[self.published] = _Pending(on_outcome, name)
+        return self.published
+
+    def settle(self, tag: int, multiple: bool, outcome: Outcome) -> None:
+        """The broker's answer to one message, or to all up to it. Tags are pending in the order of their numbers."""
+        tags = list(takewhile(lambda known: known <= tag, self.pending)) if multiple else [tag]
+        for known in tags:
+            entry = self.pending.pop(known, None)
+            if entry is not None and entry.on_outcome is not None:
+                entry.on_outcome(Outcome.RETURNED if entry.returned else outcome)
+
+    def returned(self, _exc: Exception, exchange: str, routing_key: str, message: Any) -> None:
+        """A return comes before its confirm and tells the message's id and address, but not its tag."""
+        message_id = message.properties.get("message_id") or message.properties.get("correlation_id")
+        name = (str(message_id), exchange, routing_key)
+        for entry in self.pending.values():
+            if entry.name == name and not entry.returned:
+                entry.returned = True
+                return
+
+    def lose_all(self) -> None:
+        """The connection is gone: nobody will answer any more."""
+        self.settle(self.published, True, Outcome.LOST)
+
+    def stuck_s(self) -> float:
+        """For how many seconds nothing has been written, as far as earlier calls of this method know."""
+        sent, now = self.connection.connection.bytes_sent, time.monotonic()
+        if sent != self._sent:
+            self._sent, self._sent_at = sent, now
+        return now - self._sent_at
+
+
+def declare_queue(channel: Any, name: str, arguments: dict[str, Any]) -> None:
+    """Declare a durable queue; repeating it changes nothing. Raises QueueMismatch saying what to do."""
+    try:
+        channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
+    except PreconditionFailed as exc:
+        raise QueueMismatch(
+            f"queue {name!r} exists with other arguments than the settings ask for ({exc.reply_text}): put the setting"
+            f" back, or let the queue run empty, delete it (rabbitmqctl delete_queue {name}) and it is made anew"
+        ) from exc

@@ -1,0 +1,96 @@
+"""Nameko's container with an end that can be relied on. Every config names it as SERVICE_CONTAINER_CLS.
+
+A container stops once, however often it is told to. One that dies of an error takes its process along, so that a
+supervisor starts a new one. A timeout that escapes from a service method is that method's failure, nothing worse.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import eventlet
+from eventlet.event import Event
+from nameko.containers import ServiceContainer
+
+log = logging.getLogger(__name__)
+
+DEATH_TAKES_AT_MOST_S = 10.0
+EXIT_CODE = 70
+"""EX_SOFTWARE in sysexits.h"""
+
+
+class WorkerDied(Exception):
+    """The worker ended without a result, because a timeout escaped from it."""
+
+
+class Container(ServiceContainer):
+    """What `nameko run` starts; see the module's docstring."""
+
+    def __init__(self, service_cls: type, config: dict[str, Any]) -> None:
+        super().__init__(service_cls, config)
+        self._start_over: Event | None = None
+        self._stop_over: Event | None = None
+
+    def start(self) -> None:
+        """Start all extensions."""
+        self._start_over = Event()
+        try:
+            super().start()
+        finally:
+            self._start_over.send(None)
+
+    def stop(self) -> None:
+        """Stop gracefully. A second call, or one that comes while starting, waits for the first, or for the start."""
+        if self._stop_over is not None:
+            self._stop_over.wait()
+            return
+        self._stop_over = Event()
+        try:
+            if self._start_over is not None:
+                self._start_over.wait()
+            super().stop()
+        finally:
+            self._stop_over.send(None)
+
+    def kill(self, exc_info: Any = None) -> None:
+        """End at once; after an error within `DEATH_TAKES_AT_MOST_S`, whatever an extension waits for."""
+        if exc_info is None or self._being_killed:
+            super().kill(exc_info)
+            return
+        last_resort = eventlet.spawn_after(DEATH_TAKES_AT_MOST_S, self._end_process)
+        try:
+            super().kill(exc_info)
+        finally:
+            last_resort.cancel()
+
+    def _end_process(self) -> None:
+        log.critical("%s does not die in time: ending the process", self.service_name)
+        os._exit(EXIT_CODE)
+
+    def _run_worker(self, worker_ctx: Any, handle_result: Callable[..., Any] | None) -> None:
+        answered = False
+
+        def answer(ctx: Any, result: Any, exc_info: Any) -> Any:
+            nonlocal answered
+            answered = True
+            return (result, exc_info) if handle_result is None else handle_result(ctx, result, exc_info)
+
+        try:
+            super()._run_worker(worker_ctx, answer)
+        except eventlet.Timeout as escaped:
+            # It is no Exception: Nameko would neither answer nor log it, and whoever waits would wait for ever.
+            log.exception("a timeout escaped from %s", worker_ctx.entrypoint.method_name)
+            if not answered:
+                died = WorkerDied(f"{worker_ctx.entrypoint.method_name}: {escaped!r}")
+                answer(worker_ctx, None, (WorkerDied, died, escaped.__traceback__))
+
+    def _handle_managed_thread_exited(self, gt: Any, extension: Any) -> None:
+        try:
+            super()._handle_managed_thread_exited(gt, extension)
+        except eventlet.Timeout:
+            log.critical("%s: thread %r ended with a timeout", self.service_name, extension, exc_info=True)
+            self.kill(sys.exc_info())
