@@ -42,6 +42,8 @@ logging.getLogger("ncclient.transport.ssh").setLevel(logging.CRITICAL)
 
 _CHUNK = 65536
 _NOTHING = "{urn:oss:nothing}nothing"
+_LAST_READ_S = 1.0
+"""Longer than the reader needs to see that its socket is shut."""
 _NUDGE_FIRST_S, _NUDGE_MAX_S = 0.05, 1.0
 _BROKEN = (OSError, EOFError, SSHException, TransportError, TimeoutExpiredError, OperationError, etree.XMLSyntaxError)
 
@@ -136,6 +138,8 @@ class Session:
         """End it at once; the element drops its locks and undoes what it had not confirmed."""
         self._shut()
         if self._ssh.transport is not None:
+            # Its reader first: a number that it still waits on must not be given to somebody else's socket.
+            self._ssh.transport.join(_LAST_READ_S)
             self._ssh.close()
         self._socket.close()
 

@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
 from functools import cache
 from typing import Any
 
+import sqlalchemy as sa
 from nameko.standalone.rpc import ClusterRpcProxy
 
 from activation_svc.driver import Content, ElementError
+from activation_svc.netconf_ports import NAMESPACE
 from activation_svc.netconf_session import Address
 from activation_svc.olt import NetconfOlt
-from tests.harness.bng import sql
-from tests.harness.olt import in_s
+from contracts.catalogue import PRODUCTS
+from tests.harness.bng import login, sql, start_session
+from tests.harness.olt import in_s, stranger_on
+from tests.harness.tcp_proxy import TcpProxy
 from tests.harness.tv import TvClient
 from tools.bng import Bng
 from tools.network import Element
@@ -83,6 +87,39 @@ def tv_of(system: System) -> Tv:
     return tv
 
 
+def port_of(system: System, order_id: str) -> tuple[str, str]:
+    """The access node and the port that the order was given; waits until it has been."""
+    query = (
+        "select element, name from resources"
+        " where order_id = :id and blocked is null and pool like 'service-port:%' order by line"
+    )
+    [row, *_] = wait_until(lambda: system.db("activation", query, id=order_id), f"{order_id} has a port")
+    return row["element"], row["name"]
+
+
+def next_node(system: System) -> str:
+    """The access node that the next order gets: the one that has given out the least."""
+    pools = ask_activation(system, "inventory")["pools"]
+    ports = [(pool["held"], pool["pool"]) for pool in pools if pool["pool"].startswith("service-port:")]
+    return str(min(ports)[1].partition(":")[2])
+
+
+def next_free(system: System, pool: str) -> str:
+    """What the next order gets from this pool, such as `vlan:olt-1`."""
+    query = (
+        "select name from resources where pool = :pool and order_id is null and blocked is null"
+        " order by position limit 1"
+    )
+    return str(system.db("activation", query, pool=pool)[0]["name"])
+
+
+def log_in(system: System, line: str) -> tuple[str, dict[str, list[str]]]:
+    """What the BNG answers the line's router: `Access-Accept` or `Access-Reject`, and the attributes."""
+    check = _accounts(bng_of(system).uri).get(f"account/{line}", {}).get("check", [])
+    passwords = [value for attribute, _, value in check if attribute == "Cleartext-Password"]
+    return login(bng_of(system), line, *passwords or ["none"])
+
+
 def ask_activation(system: System, method: str, **arguments: Any) -> Any:
     """One RPC call of activation, as an operator makes it in the shell."""
     with ClusterRpcProxy({"AMQP_URI": system.amqp_uri}, timeout=60) as cluster:
@@ -113,6 +150,99 @@ def without_profile(system: System, product: str) -> Iterator[None]:
         yield
     finally:
         sql(bng_of(system).uri, rename, old=f"{product}-withdrawn", new=product)
+
+
+@contextmanager
+def without_line_profile(system: System, product: str) -> Iterator[None]:
+    """The access nodes do not have this line profile, until the block ends. No port may use it."""
+    nodes = [node for node in elements_of(system).values() if isinstance(node, Olt)]
+    speeds = PRODUCTS[product]
+    for node in nodes:
+        _edit(node, f'<line-profile nc:operation="delete"><name>{product}</name></line-profile>')
+    try:
+        yield
+    finally:
+        for node in nodes:
+            _edit(node, f"<line-profile><name>{product}</name><down-mbps>{speeds.down_mbps}</down-mbps>"
+                        f"<up-mbps>{speeds.up_mbps}</up-mbps></line-profile>")  # fmt: skip
+
+
+@contextmanager
+def stray_port(system: System, node: str, key: str, content: Content) -> Iterator[None]:
+    """An entry on an access node that is none of activation's, until the block ends."""
+    with stranger_on(olt_of(system, node)) as stranger:
+        stranger.put({key: content})
+    try:
+        yield
+    finally:
+        with stranger_on(olt_of(system, node)) as stranger:
+            stranger.put({key: None})
+
+
+@contextmanager
+def earlier_subscriber(system: System, ports: dict[str, str]) -> Iterator[None]:
+    """Mrs Song, who was there before us: on these ports (by node), with an account, a session and an entitlement."""
+    entry = {"subscriber": "mrs-song", "admin_state": "locked", "ont_serial": "SONG0000CAFE", "vlan": 4001}
+    bng, client = bng_of(system), TvClient(tv_of(system))
+    sql(bng.uri, "insert into radcheck (username, attribute, op, value)"
+                 " values ('mrs-song', 'Cleartext-Password', ':=', 'magnolia')")  # fmt: skip
+    sql(bng.uri, "insert into radreply (username, attribute, op, value)"
+                 " values ('mrs-song', 'Framed-IP-Address', ':=', '198.51.100.7'),"
+                 " ('mrs-song', 'Reply-Message', '=', 'since 2019')")  # fmt: skip
+    client.put("mrs-song", {"package": "tv-premium", "since": 2019})
+    start_session(bng, "mrs-song", "since-spring")
+    try:
+        with ExitStack() as strays:
+            for name, key in ports.items():
+                strays.enter_context(stray_port(system, name, key, entry))
+            yield
+    finally:
+        for table in ("radcheck", "radreply", "radacct"):
+            sql(bng.uri, f"delete from {table} where username = 'mrs-song'")
+        client.ask("DELETE", "/entitlements/mrs-song")
+        client.close()
+
+
+@contextmanager
+def accounts_locked(system: System) -> Iterator[None]:
+    """Nobody can change an account on the BNG until the block ends."""
+    engine = sa.create_engine(bng_of(system).uri, poolclass=sa.NullPool)
+    with engine.begin() as conn:
+        conn.execute(sa.text("lock table radcheck in exclusive mode"))
+        yield
+
+
+@contextmanager
+def behind_proxies(system: System, **settings: str) -> Iterator[dict[str, TcpProxy]]:
+    """Activation reaches access nodes and TV middleware through a proxy each, with these settings; until the block
+    ends. It is stopped and started for it, twice.
+    """
+    activation = system.processes["activation"]
+    before = dict(activation.env)
+    proxies = {name: TcpProxy(olt_of(system, name).port) for name in ("olt-1", "olt-2")}
+    proxies["tv-1"] = TcpProxy(tv_of(system).port)
+    try:
+        system.stop("activation")
+        activation.env |= settings | {f"OLT_{at}_PORT": str(proxies[f"olt-{at}"].port) for at in (1, 2)}
+        activation.env["TV_1_URL"] = f"http://127.0.0.1:{proxies['tv-1'].port}"
+        system.start("activation")
+        yield proxies
+    finally:
+        system.stop("activation")
+        activation.env = before
+        system.start("activation")
+        for proxy in proxies.values():
+            proxy.close()
+
+
+def _edit(node: Olt, content: str) -> None:
+    with stranger_on(node) as stranger:
+        stranger.rpc.edit_config(
+            f'<config xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0"><access-node xmlns="{NAMESPACE}">{content}'
+            "</access-node></config>",
+            target="candidate",
+        )
+        stranger.rpc.commit()
 
 
 def _held(element: Element) -> Entries:
