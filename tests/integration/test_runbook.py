@@ -109,6 +109,18 @@ def test_a_fallout_is_listed_and_retried(system: System, client: Client, shell: 
     assert order_id in live_orders(system)
 
 
+def test_a_fallout_is_retried_on_another_port_and_the_old_one_stays_blocked(
+    system: System, client: Client, shell: Shell
+) -> None:
+    order_id = in_fallout(system, client)
+    query = "select name from resources where order_id = cast(:id as uuid) and pool like 'service-port:%'"
+    [old] = system.db("activation", query, id=order_id)
+    shown = shell("fallout-another-port", order_id=order_id)
+    assert f"'port': '{old['name']}'" in shown, shown
+    client.wait_for_status(order_id, "activated")
+    assert order_id in live_orders(system)
+
+
 def test_a_fallout_is_abandoned_and_the_order_ends_as_cancelled(
     system: System, client: Client, shell: Shell
 ) -> None:
