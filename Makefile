@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check shell audit lock clean
+.PHONY: help setup run up down test check shell audit bench lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,6 +31,9 @@ shell: setup ## nameko shell against the running system
 
 audit: setup ## compare network elements with the database; REPAIR=1 mends, after showing what and asking
 	@PYTHONWARNINGS=ignore $(PY) -m tools.audit $(if $(REPAIR),--repair) $(if $(ELEMENT),--element $(ELEMENT))
+
+bench: setup ## time and CPU of an activation, on real network elements and on the simulator
+	@PYTHONWARNINGS=ignore $(PY) -m tools.bench $(BENCH_ARGS)
 
 check: setup ## ruff and mypy
 	$(PY) -m ruff check .

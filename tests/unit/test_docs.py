@@ -147,6 +147,9 @@ def test_rpc_methods_and_their_arguments_exist(document: Path) -> None:
 
 
 def test_routes_exist(document: Path) -> None:
+    if document.parent.name == "tv_middleware":
+        return  # not the gateway's: tests/unit/test_tv_middleware.py asks each of them
+
     def shape(path: str) -> str:
         return re.sub(r"[{<][^}>]*[}>]", "*", path)
 
