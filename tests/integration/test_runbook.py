@@ -113,10 +113,10 @@ def test_a_fallout_is_retried_on_another_port_and_the_old_one_stays_blocked(
     system: System, client: Client, shell: Shell
 ) -> None:
     order_id = in_fallout(system, client)
-    query = "select name from resources where order_id = cast(:id as uuid) and pool like 'service-port:%'"
-    [old] = system.db("activation", query, id=order_id)
+    [row] = system.db("activation", "select tried from activations where order_id = cast(:id as uuid)", id=order_id)
+    [old] = row["tried"][-1]["ports"]
     shown = shell("fallout-another-port", order_id=order_id)
-    assert f"'port': '{old['name']}'" in shown, shown
+    assert f"'port': '{old['port']}'" in shown, f"{old} is blocked: {shown}"
     client.wait_for_status(order_id, "activated")
     assert order_id in live_orders(system)
 

@@ -41,12 +41,6 @@ def tracked() -> tuple[str, ...]:
                  if path.is_file() and not {".venv", ".local"} & set(path.parts))
 
 
-# The TV middleware describes its own interface; `tests/unit/test_tv_middleware.py` holds it to it.
-MIDDLEWARE_ROUTES = {
-    "GET /livez", "GET /entitlements", "POST /faults", "DELETE /faults",
-    *(f"{method} /entitlements/*" for method in ("GET", "PUT", "DELETE")),
-}
-
 DOCUMENTS = [ROOT / name for name in tracked() if name.endswith(".md")]
 
 
@@ -154,8 +148,6 @@ def test_routes_exist(document: Path) -> None:
         return re.sub(r"[{<][^}>]*[}>]", "*", path)
 
     served = {f"{method.upper()} {shape(path)}" for path, item in openapi()["paths"].items() for method in item}
-    if document.parent.name == "tv_middleware":
-        served = MIDDLEWARE_ROUTES
     named = {shape(match) for code in codes(document) for match in _ROUTE.findall(code)}
     assert named <= served, f"the gateway does not serve {named - served}"
 
