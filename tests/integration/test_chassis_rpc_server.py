@@ -197,11 +197,15 @@ def test_a_service_starts_and_stops_while_there_is_no_broker_and_answers_once_th
 
 
 def test_stopping_answers_what_is_at_work_and_leaves_the_rest_in_the_queue(vhost: str) -> None:
+    Far.gate, Far.calls = Event(), []
     with calling(vhost) as near:
-        with answering(vhost, max_workers=1, RPC_PREFETCH=1):
+        with started(Far, _config(vhost, max_workers=1, RPC_PREFETCH=1)) as far:
             asked = [eventlet.spawn(outcome, near, "slow", text=str(number)) for number in range(3)]
             wait_until(lambda: Far.calls, "one is at work")
-            eventlet.spawn_after(0.2, Far.gate.send)
+            stopping = eventlet.spawn(far.stop)
+            wait_until(lambda: server(far)._stopping, "it takes no more")
+            Far.gate.send()
+            stopping.wait()
         wait_until(lambda: any(call.dead for call in asked), "the answer has arrived")
         assert [call.wait() for call in asked if call.dead] == Far.calls, "that one, and no other was begun"
         with started(Far, _config(vhost)):
