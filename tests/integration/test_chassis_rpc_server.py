@@ -200,6 +200,7 @@ def test_stopping_answers_what_is_at_work_and_leaves_the_rest_in_the_queue(vhost
     Far.gate, Far.calls = Event(), []
     with calling(vhost) as near:
         with started(Far, _config(vhost, max_workers=1, RPC_PREFETCH=1)) as far:
+            wait_until(lambda: server(far)._link.connected, "consuming")
             asked = [eventlet.spawn(outcome, near, "slow", text=str(number)) for number in range(3)]
             wait_until(lambda: Far.calls, "one is at work")
             stopping = eventlet.spawn(far.stop)
