@@ -24,6 +24,7 @@ import pytest
 
 from tests.harness.client import Client
 from tests.harness.databases import Databases
+from tests.harness.room import make_room
 from tests.harness.settings import FAST
 from tools import bng, olt, packages, rabbit
 from tools.nodes import Nodes
@@ -109,6 +110,7 @@ def running_system(nodes: Nodes, state_folder: Path) -> Iterator[System]:
 def system(running_system: System) -> Iterator[System]:
     """The running system with everything up before and after the test, whatever the test stopped or froze."""
     running_system.start_all()
+    make_room(running_system)
     yield running_system
     running_system.thaw_all()
     running_system.start_all()

@@ -6,31 +6,32 @@ children in order. Where the parent dies without doing so, the kernel ends the c
 
 from __future__ import annotations
 
-import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tools.waiting import NotInTime, wait_until
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+# util-linux, part of every Debian. Where it is missing, children outlive a parent that is killed.
+_SETPRIV = shutil.which("setpriv") if sys.platform == "linux" else None
+_IF_PARENT_LIVES = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
-def _die_with_parent(death_signal: int) -> Callable[[], None]:
-    parent = os.getpid()
+def _tied_to_us(argv: Sequence[str], death_signal: int) -> list[str]:
+    """The command such that the kernel sends it the signal when we die, also where we have died before it began.
 
-    def prepare() -> None:
-        if _libc is not None:
-            _libc.prctl(_PR_SET_PDEATHSIG, death_signal)
-            if os.getppid() != parent:
-                os._exit(1)
-
-    return prepare
+    Not by a function of ours in the forked child: with one, Python runs all its hooks for a fork there, and one of
+    those starts a thread, which under eventlet lets every greenlet run a second time, on the same connections.
+    """
+    if _SETPRIV is None:
+        return list(argv)
+    name = signal.Signals(death_signal).name.removeprefix("SIG")
+    return [_SETPRIV, "--pdeathsig", name, "/bin/sh", "-c", _IF_PARENT_LIVES, str(os.getpid()), *argv]
 
 
 def prefixed(name: str, values: Mapping[str, str]) -> dict[str, str]:
@@ -111,7 +112,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self.argv,
+                _tied_to_us(self.argv, self._death_signal),
                 env=self.env,
                 cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
@@ -121,7 +122,6 @@ class Child:
                 user=self._user,
                 group=self._user,
                 extra_groups=[] if self._user is not None else None,
-                preexec_fn=_die_with_parent(self._death_signal),
             )
         self.wanted = True
         self._asked = False

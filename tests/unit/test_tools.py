@@ -77,6 +77,20 @@ def test_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     wait_until(gone, "the child is gone", answered=(psutil.NoSuchProcess,))
 
 
+def test_nothing_of_ours_runs_in_the_forked_child(tmp_path: Path) -> None:
+    # A hook for forks that starts a thread (OpenTelemetry's does) would let every greenlet run there once more.
+    script = (
+        "import os, pathlib, sys; from tools.process import Child\n"
+        "here = pathlib.Path(sys.argv[1])\n"
+        "os.register_at_fork(after_in_child=lambda: (here / 'ran').touch())\n"
+        "child = Child('c', ['true'], env=dict(os.environ), log=here / 'log', cwd=here)\n"
+        "child.start(); print(child._process.wait())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "0\n", done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
 def test_what_ended_by_itself_is_told_from_what_was_stopped(tmp_path: Path) -> None:
     child = a_child(tmp_path, SLEEPER)
     assert not has_ended(child), "it was never started"
