@@ -45,13 +45,11 @@ class UnexpectedAnswer(Exception):
 class Client:
     """Calls the gateway. `as_` names who calls: a staff user, or an order id for its subscriber."""
 
-    def __init__(self, url: str, *, staff_password: str, keep_alive: bool = True) -> None:
+    def __init__(self, url: str, *, staff_password: str) -> None:
         self.url = url
         self._staff_password = staff_password
         self._tokens: dict[str, str] = {}
         self._http = requests.Session()
-        if not keep_alive:
-            self._http.headers["Connection"] = "close"
 
     def request(self, method: str, path: str, *, as_: str | None = None, **options: Any) -> requests.Response:
         """Send one request and return the answer, whatever its status."""

@@ -37,10 +37,7 @@ class Crew:
         self._system = system
         self._hands = hands
         self._days = cycle(range(1, 300))
-        # A connection a request: hands that outlive the processes they call hold on to nothing of them.
-        self._clients = [
-            Client(system.url, staff_password=system.env["STAFF_PASSWORD"], keep_alive=False) for _ in range(hands)
-        ]
+        self._clients = [Client(system.url, staff_password=system.env["STAFF_PASSWORD"]) for _ in range(hands)]
         self.placed: dict[str, Fate] = {}
         self.statuses: list[int] = []
 
