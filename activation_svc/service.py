@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from activation_svc import audit, commands, domain, fallouts, inventory, models, queries, repair, visits
 from activation_svc.dependencies import NetworkProvider, VisitsProvider
@@ -24,6 +23,7 @@ from chassis.service import OperatedService
 from chassis.table import Refused
 from contracts.errors import Conflict, NotFound, from_rpc
 from contracts.events import Event, decode
+from contracts.ids import order_id_of
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class ActivationService(OperatedService):
     def get_activation(self, order_id: str) -> dict[str, Any]:
         """Return the order's activation. Raises NotFound."""
         with self.store.read() as conn:
-            activation = queries.get_activation(conn, _order_id(order_id))
+            activation = queries.get_activation(conn, order_id_of(order_id))
         if activation is None:
             raise NotFound(f"there is no activation for order {order_id}")
         return activation
@@ -78,12 +78,12 @@ class ActivationService(OperatedService):
 
         Raises NotFound, Conflict.
         """
-        return self._act(commands.Retry(_order_id(order_id), by), another_port is True)
+        return self._act(commands.Retry(order_id_of(order_id), by), another_port is True)
 
     @rpc
     def abandon_fallout(self, order_id: str, by: str = "", reason: str = "") -> dict[str, Any]:
         """Put everything back and let the order end as cancelled. Raises NotFound, Conflict."""
-        return self._act(commands.Abandon(_order_id(order_id), by, reason))
+        return self._act(commands.Abandon(order_id_of(order_id), by, reason))
 
     @rpc
     def audit(self, element: str | None = None) -> dict[str, Any]:
@@ -122,10 +122,3 @@ class ActivationService(OperatedService):
                 fallouts.change_port(tx, step.before, command.by, self.network)
             tx.wake("provision")
             return {"order_id": str(command.order_id), "state": step.after.state}
-
-
-def _order_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except (ValueError, TypeError, AttributeError):
-        raise NotFound("an order id is a UUID, this is none") from None

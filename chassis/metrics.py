@@ -1,15 +1,14 @@
 """Every Prometheus metric of the chassis, defined once. Labels in call order; durations in seconds.
 
 Batch handlers:  BATCH_SIZE, BATCH_DURATION (service, handler); BATCH_OUTCOME (service, handler, outcome)
-                 outcome: "done" | "split" | "retried" | "parked"
+                 outcome: "done" | "split"
                  RETRIES, PARKED (service, handler); PARKED_NOW (service, gauge); INBOX_DUPLICATES (service)
 Outbox:          OUTBOX_PUBLISHED (service); OUTBOX_UNSENT, OUTBOX_LAG (service, gauges); RELAY_ERRORS (service)
 RPC server:      RPC_SERVER_DURATION (service, method, outcome), outcome: "ok" or the error's name
-                 RPC_SERVER_REFUSED (service, reason), reason: "late" | "full"
+                 RPC_SERVER_REFUSED (service, reason), reason: "late"
 RPC client:      RPC_CLIENT_DURATION (service, target, method, outcome), outcome: "ok" or the failure's name
                  BREAKER_STATE (service, target): 0 closed, 1 half-open, 2 open -> `set_breaker_state`
 HTTP:            HTTP_DURATION (service, method, route, status); HTTP_OPEN (service, gauge)
-Loops:           LOOP_RUNS (service, loop, outcome), outcome: "work" | "idle" | "error"; LOOP_DURATION (service, loop)
 Process:         HUB_LAG (service): how late the event loop's last tick came
 
 Use: `metrics.BATCH_SIZE.labels(service, handler).observe(n)`. `exposition()` renders them all.
@@ -57,9 +56,6 @@ HTTP_DURATION = Histogram(
     "oss_http_duration_seconds", "Time to answer a request", ["service", "method", "route", "status"], buckets=_FAST
 )
 HTTP_OPEN = Gauge("oss_http_connections", "Open HTTP connections", ["service"])
-
-LOOP_RUNS = Counter("oss_loop_runs", "Rounds of a loop", ["service", "loop", "outcome"])
-LOOP_DURATION = Histogram("oss_loop_duration_seconds", "Time of one round", ["service", "loop"], buckets=_FAST)
 
 HUB_LAG = Gauge("oss_hub_lag_seconds", "How late the event loop's last tick came", ["service"])
 

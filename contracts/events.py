@@ -1,6 +1,6 @@
 """Every event of the system, its envelope and its payload: the one definition that all parts share.
 
-An event is a fact in the past tense. It travels as JSON on the topic exchange `events` with its
+An event is a fact in the past tense. It travels as JSON on the topic exchange `oss.events` with its
 `event_type` as routing key. `decode` turns bytes into a typed event once, at the edge.
 """
 

@@ -1,6 +1,6 @@
 """The durable intake journal: a local SQLite file that takes an order before anybody else has to be there.
 
-An entry is on disk (WAL, synchronous=FULL) before the client hears anything. `forward.py` drains it.
+An entry is on disk (WAL, synchronous=FULL) before the client hears anything. `intake.py` drains it.
 Idempotency keys live here too, so that a repeated request finds the first one, also after a restart.
 """
 

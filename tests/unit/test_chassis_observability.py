@@ -222,12 +222,12 @@ def test_untraced_entrypoint_makes_no_span(spans: InMemorySpanExporter) -> None:
 def test_metrics_are_exposed_in_prometheus_text() -> None:
     metrics.BATCH_SIZE.labels("demo", "on_events").observe(7)
     metrics.set_breaker_state("demo", "scheduling", "open")
-    with metrics.timed(metrics.LOOP_DURATION.labels("demo", "relay")):
+    with metrics.timed(metrics.BATCH_DURATION.labels("demo", "relay")):
         pass
     text, content_type = metrics.exposition()
     assert content_type.startswith("text/plain")
     assert b'oss_batch_size_sum{handler="on_events",service="demo"} 7.0' in text
     assert b'oss_breaker_state{service="demo",target="scheduling"} 2.0' in text
-    assert b'oss_loop_duration_seconds_count{loop="relay",service="demo"} 1.0' in text
+    assert b'oss_batch_duration_seconds_count{handler="relay",service="demo"} 1.0' in text
     with pytest.raises(KeyError):
         metrics.set_breaker_state("demo", "scheduling", "ajar")
