@@ -9,6 +9,7 @@ RPC server:      RPC_SERVER_DURATION (service, method, outcome), outcome: "ok" o
 RPC client:      RPC_CLIENT_DURATION (service, target, method, outcome), outcome: "ok" or the failure's name
                  BREAKER_STATE (service, target): 0 closed, 1 half-open, 2 open -> `set_breaker_state`
 HTTP:            HTTP_DURATION (service, method, route, status); HTTP_OPEN (service, gauge)
+Hints:           HINTS_DROPPED (service): change hints that were not sent
 Process:         HUB_LAG (service): how late the event loop's last tick came
 
 Use: `metrics.BATCH_SIZE.labels(service, handler).observe(n)`. `exposition()` renders them all.
@@ -56,6 +57,8 @@ HTTP_DURATION = Histogram(
     "oss_http_duration_seconds", "Time to answer a request", ["service", "method", "route", "status"], buckets=_FAST
 )
 HTTP_OPEN = Gauge("oss_http_connections", "Open HTTP connections", ["service"])
+
+HINTS_DROPPED = Counter("oss_change_hints_dropped", "Change hints that were not sent", ["service"])
 
 HUB_LAG = Gauge("oss_hub_lag_seconds", "How late the event loop's last tick came", ["service"])
 

@@ -1,33 +1,45 @@
-"""The hint that an order's page has changed: mypage sends it, each gateway process listens (for SSE).
+"""The hint that something on a page has changed: services send it, each gateway process listens (for SSE).
 
-It is a hint and nothing more: transient, unconfirmed, and lost without harm. Who needs the page reads it.
+It is a hint and nothing more: transient, unconfirmed, and lost without harm. Who needs the thing reads it.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Literal, get_args
 
-EXCHANGE = "mypage_changes"
+EXCHANGE = "page_changes"
 """A durable fanout exchange. A listener binds a queue of its own (exclusive, auto-delete, bounded)."""
+
+Topic = Literal["orders", "visits", "jobs"]
+"""mypage announces `orders`, scheduling `visits`, fieldwork `jobs`."""
+
+TOPICS: tuple[str, ...] = get_args(Topic)
 
 
 @dataclass(frozen=True, slots=True)
-class OrderChanged:
-    """`version` counts the distinct events the page is made of; it only grows."""
+class Change:
+    """`key` is an order's id (`orders`, `visits`) or a technician's id (`jobs`).
 
-    order_id: UUID
-    version: int
+    `version` grows with each change of what `key` names, where its service counts them; else it is 0.
+    """
+
+    topic: Topic
+    key: str
+    version: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps({"order_id": str(self.order_id), "version": self.version}).encode()
+        return json.dumps({"topic": self.topic, "key": self.key, "version": self.version}).encode()
 
     @classmethod
-    def decode(cls, body: bytes) -> OrderChanged:
+    def decode(cls, body: bytes) -> Change:
         """Raise ValueError where `body` is no such hint."""
         try:
             data = json.loads(body)
-            return cls(UUID(data["order_id"]), int(data["version"]))
+            topic, key, version = data["topic"], data["key"], int(data["version"])
         except (KeyError, TypeError, AttributeError) as exc:
             raise ValueError(f"not a change hint: {exc}") from exc
+        if topic not in TOPICS or not isinstance(key, str):
+            raise ValueError("not a change hint: its topic or its key is none of ours")
+        return cls(topic, key, version)

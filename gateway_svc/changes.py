@@ -1,6 +1,6 @@
-"""Listens for hints that an order's page has changed, and wakes the streams of that order.
+"""Listens for hints that something has changed, and wakes the streams that show it.
 
-A hint is not the change: who is woken reads the page. Each gateway process has a queue of its own, so a lost
+A hint is not the change: who is woken reads anew. Each gateway process has a queue of its own, so a lost
 connection loses hints; every stream is woken when it is back.
 """
 
@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 from eventlet import Timeout
 from eventlet.event import Event
@@ -20,17 +19,20 @@ from prometheus_client import Gauge
 from chassis.amqp import Link, Session
 from chassis.logging import get_logger
 from chassis.settings import merged
-from contracts.changes import EXCHANGE, OrderChanged
+from contracts.changes import EXCHANGE, Change, Topic
 
 MAX_HINTS = 10_000
 
-STREAMS = Gauge("gateway_streams_open", "Streams of order pages that clients hold open")
+Interest = tuple[Topic, str | None]
+"""A topic and a key of it (`contracts.changes.Change`); None is every key."""
+
+STREAMS = Gauge("gateway_streams_open", "Streams that clients hold open")
 
 _log = get_logger(__name__)
 
 
 class Subscription:
-    """One stream's interest in one order."""
+    """One stream's place on the board."""
 
     def __init__(self) -> None:
         self._woken = False
@@ -54,35 +56,42 @@ class Subscription:
 
 
 class Board:
-    """Who is interested in which order."""
+    """Who is interested in what."""
 
     def __init__(self) -> None:
-        self._subscriptions: dict[UUID, set[Subscription]] = defaultdict(set)
+        self._interested: dict[Interest, set[Subscription]] = defaultdict(set)
+        self._open: set[Subscription] = set()
 
     @contextmanager
-    def subscribe(self, order_id: UUID) -> Iterator[Subscription]:
-        """A subscription for as long as the block runs."""
+    def subscribe(self, *interests: Interest) -> Iterator[Subscription]:
+        """One subscription to all of `interests`, for as long as the block runs."""
         subscription = Subscription()
-        self._subscriptions[order_id].add(subscription)
+        self._open.add(subscription)
+        for interest in interests:
+            self._interested[interest].add(subscription)
         try:
             yield subscription
         finally:
-            self._subscriptions[order_id].discard(subscription)
-            if not self._subscriptions[order_id]:
-                del self._subscriptions[order_id]
+            self._open.discard(subscription)
+            for interest in interests:
+                self._interested[interest].discard(subscription)
+                if not self._interested[interest]:
+                    del self._interested[interest]
 
-    def changed(self, order_id: UUID) -> None:
-        """Wake the streams of one order."""
-        for subscription in list(self._subscriptions.get(order_id, ())):
-            subscription.wake()
+    def changed(self, topic: Topic, key: str) -> None:
+        """Wake those who follow this key, or every key, of the topic."""
+        for interest in ((topic, key), (topic, None)):
+            for subscription in list(self._interested.get(interest, ())):
+                subscription.wake()
 
     def wake_all(self) -> None:
         """Wake every stream: hints may have been lost."""
-        for order_id in list(self._subscriptions):
-            self.changed(order_id)
+        for subscription in list(self._open):
+            subscription.wake()
 
     def __len__(self) -> int:
-        return sum(len(subscriptions) for subscriptions in self._subscriptions.values())
+        """How many subscriptions stand."""
+        return len(self._open)
 
 
 class Changes(DependencyProvider):
@@ -121,8 +130,8 @@ class Changes(DependencyProvider):
     def _hint(self, message: Any) -> None:
         body = message.body
         try:
-            hint = OrderChanged.decode(body if isinstance(body, bytes) else str(body).encode())
+            hint = Change.decode(body if isinstance(body, bytes) else str(body).encode())
         except ValueError as exc:
             _log.warning("a change hint cannot be read", why=str(exc))
             return
-        self.board.changed(hint.order_id)
+        self.board.changed(hint.topic, hint.key)

@@ -16,7 +16,7 @@ from contracts.errors import BY_NAME, Conflict, DomainError, Invalid, NotFound
 from contracts.ids import new_id
 from contracts.orders import OrderRequest, check_internet_quantity
 from contracts.rpc import OrderPage
-from gateway_svc import answers, pages, schemas, sse
+from gateway_svc import answers, journal_page, schemas, sse
 from gateway_svc.auth import Caller, Tokens, subscriber
 from gateway_svc.changes import Board
 from gateway_svc.extensions import Limits, seconds_until
@@ -72,7 +72,7 @@ class OrderRoutes:
             return self.mypage.call("list_orders", **query.model_dump())
         assert call.by.order_id is not None
         page = self._page(call.by.order_id) | {"timeline": []}
-        return one_page([page] if pages.matches(page, query.status, query.phone) else [])
+        return one_page([page] if journal_page.matches(page, query.status, query.phone) else [])
 
     @route("GET", "/api/orders/<order_id>", roles=EVERYONE, owner=True, answers={200: OrderPage})
     def get_order(self, call: Call) -> Any:
@@ -91,7 +91,7 @@ class OrderRoutes:
         events = sse.stream(
             first=self._page(order_id),
             read=lambda: self._page(order_id),
-            subscribe=lambda: self.changes.subscribe(standing),
+            subscribe=lambda: self.changes.subscribe(("orders", str(standing))),
             seen=sse.last_event_id(call.request.headers.get("Last-Event-ID")),
             seconds_left=lambda: seconds_until(caller.expires_at),
             reread_s=float(self.settings.get("SSE_REREAD_S", 10.0)),
@@ -136,7 +136,7 @@ class OrderRoutes:
             entry = self.intake.journal.order(order_id)
             if entry is None:
                 raise
-            return pages.from_journal(entry, self.intake.journal.cancel(order_id))
+            return journal_page.from_journal(entry, self.intake.journal.cancel(order_id))
 
     def _standing(self, order_id: UUID) -> UUID:
         """The id under which the order stands at order_svc."""

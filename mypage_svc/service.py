@@ -8,13 +8,13 @@ from uuid import UUID
 
 from chassis.batch import batch_handler
 from chassis.db import Store, Tx
+from chassis.hints import Hints
 from chassis.rpc_server import rpc
 from chassis.service import OperatedService
-from contracts.changes import OrderChanged
+from contracts.changes import EXCHANGE, Change
 from contracts.errors import Invalid, NotFound
 from contracts.events import Event, decode
 from mypage_svc import domain, models, queries
-from mypage_svc.changes import Changes
 
 MAX_LIMIT = 200
 REBUILD_CHUNK = 500
@@ -25,7 +25,7 @@ class MypageService(OperatedService):
 
     name = "mypage"
     store = Store(models.Base)
-    changes = Changes()
+    hints = Hints(EXCHANGE)
 
     @batch_handler(decode, *domain.SUBSCRIBES)
     def on_events(self, events: Sequence[Event]) -> None:
@@ -36,8 +36,8 @@ class MypageService(OperatedService):
             tx.lock(order_ids)
             queries.add_events(tx.conn, [domain.fact(event) for event in events])
             pages = _refold(tx, order_ids)
-            hints = [OrderChanged(page.order_id, page.version) for page in pages]
-            tx.after_commit(lambda: self.changes.announce(hints))
+            changes = [Change("orders", str(page.order_id), page.version) for page in pages]
+            tx.after_commit(lambda: self.hints.announce(changes))
 
     @rpc
     def get_order(self, order_id: str) -> dict[str, Any]:

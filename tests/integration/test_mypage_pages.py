@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from kombu import Connection, Exchange, Queue
 
 from chassis.db import store_of
+from chassis.hints import Hints
 from contracts import changes
 from contracts.errors import Invalid, NotFound
 from contracts.events import EVENTS, Event
@@ -20,7 +21,6 @@ from contracts.ids import new_id
 from contracts.rpc import OrderPage
 from fieldwork_svc.service import FieldworkService
 from mypage_svc import service as mypage_service
-from mypage_svc.changes import Changes
 from mypage_svc.models import Base
 from mypage_svc.service import MypageService
 from tests.harness.containers import Wiretap, call, engine, fresh_vhost, running, wiretap
@@ -219,7 +219,7 @@ def test_dropped_read_model_comes_back_from_the_other_services_outboxes(
 
 
 def test_change_is_hinted_after_the_commit(mypage: Mypage) -> None:
-    feed = next(extension for extension in mypage.container.dependencies if isinstance(extension, Changes))
+    feed = next(extension for extension in mypage.container.dependencies if isinstance(extension, Hints))
     wait_until(lambda: feed.connected, "the change feed is connected")
     order_id = new_id()
     with Connection(mypage.amqp_uri) as connection:
@@ -229,4 +229,4 @@ def test_change_is_hinted_after_the_commit(mypage: Mypage) -> None:
         mypage.handle([placed(order_id)])
         message = wait_until(lambda: queue.get(no_ack=True), "a change hint")
         body = message.body if isinstance(message.body, bytes) else message.body.encode()
-        assert changes.OrderChanged.decode(body) == changes.OrderChanged(order_id, 1)
+        assert changes.Change.decode(body) == changes.Change("orders", str(order_id), 1)

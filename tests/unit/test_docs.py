@@ -25,7 +25,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _ROUTE = re.compile(r"(?:GET|POST|PUT|DELETE) /[\w/.{}<>-]+")
 _SETTING = re.compile(r"[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+")
-_METRIC = re.compile(r"\b(?:oss|gateway_journal|gateway_streams|mypage_change_hints)_[a-z_]+")
+_METRIC = re.compile(r"\b(?:oss|gateway_journal|gateway_streams)_[a-z_]+")
 _CALL = re.compile(r"(?:(?P<service>[a-z]+)\.)?(?P<method>[a-z_]+)\((?P<arguments>[a-z_, ]*)\)")
 
 

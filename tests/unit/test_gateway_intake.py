@@ -12,7 +12,7 @@ import pytest
 
 from chassis.rpc_client import DeadlineExceeded, NoRoute, RemoteFault
 from contracts.ids import new_id
-from gateway_svc import pages, parked
+from gateway_svc import journal_page, parked
 from gateway_svc.intake import MAX_ATTEMPTS
 from gateway_svc.journal import Journal
 from tests.harness.intake import Clock, OrderSvc, a_cancel, an_intake, an_order, drain
@@ -140,7 +140,7 @@ def test_an_order_that_order_svc_refuses_is_told_or_parked(journal: Journal) -> 
     drain(intake, svc)
     (item,) = parked.page(journal, 10, None)["items"]
     assert item["order_id"] == str(later.order_id)
-    assert pages.from_journal(journal.failed(1)[0], None)["status"] == "fallout"
+    assert journal_page.from_journal(journal.failed(1)[0], None)["status"] == "fallout"
 
     svc.invalid.clear()
     assert parked.act(journal, "replay_parked", UUID(item["message_id"]))
@@ -186,7 +186,7 @@ def test_a_journalled_cancel_follows_its_order(journal: Journal) -> None:
     svc.down = NoRoute("order", "gone", 1.0)
     order = intake.take(an_order())
     intake.note(a_cancel(order.order_id))
-    assert pages.from_journal(order, journal.cancel(order.order_id))["status"] == "cancelling"
+    assert journal_page.from_journal(order, journal.cancel(order.order_id))["status"] == "cancelling"
     svc.down = None
     clock.now += timedelta(seconds=10)
     drain(intake, svc)

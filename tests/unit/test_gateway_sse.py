@@ -36,10 +36,10 @@ class Source:
 
     def becomes(self, page: dict[str, Any]) -> None:
         self.page = page
-        self.board.changed(ORDER)
+        self.board.changed("orders", str(ORDER))
 
     def open(self, seen: int | None = None, left: Callable[[], float] = lambda: 3600.0) -> Iterator[bytes]:
-        return sse.stream(self.page, self.read, lambda: self.board.subscribe(ORDER), seen, left, reread_s=0.05)
+        return sse.stream(self.page, self.read, lambda: self.board.subscribe(("orders", str(ORDER))), seen, left, reread_s=0.05)
 
 
 def shown(stream: Iterator[bytes]) -> tuple[int, dict[str, Any]]:
@@ -127,3 +127,20 @@ def test_a_stream_ends_with_its_token_and_leaves_nothing_behind() -> None:
 ])
 def test_a_last_event_id_that_is_none_of_ours_is_as_good_as_none(text: str | None, version: int | None) -> None:
     assert sse.last_event_id(text) == version
+
+
+def test_a_hint_wakes_those_who_follow_its_key_or_its_topic_and_nobody_else() -> None:
+    board = Board()
+    with (
+        board.subscribe(("visits", "a")) as one,
+        board.subscribe(("visits", None), ("jobs", None)) as every,
+        board.subscribe(("orders", "a"), ("visits", "b")) as other,
+    ):
+        assert len(board) == 3
+        board.changed("visits", "a")
+        assert [who.wait(0) for who in (one, every, other)] == [True, True, False]
+        board.changed("jobs", "tech-1")
+        assert [who.wait(0) for who in (one, every, other)] == [False, True, False]
+        board.wake_all()
+        assert [who.wait(0) for who in (one, every, other)] == [True, True, True]
+    assert len(board) == 0
