@@ -5,7 +5,9 @@ Which role may call which route stands in the routes themselves (`routing.route`
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast, get_args
@@ -78,6 +80,17 @@ class Tokens:
         if caller.technician_id is not None:
             claims["technician_id"] = caller.technician_id
         return jwt.encode(claims, self._keys[self._signing], _ALGORITHM, headers={"kid": self._signing})
+
+    def sign(self, text: str) -> str:
+        """A signature of `text` with the newest key (HMAC-SHA-256, RFC 2104), for what is not a token."""
+        return self.signatures(text)[0]
+
+    def signatures(self, text: str) -> list[str]:
+        """The good signatures of `text`, one a key, the newest key's first."""
+        return [
+            base64.urlsafe_b64encode(hmac.digest(key.encode(), text.encode(), "sha256")).decode().rstrip("=")
+            for key in self._keys.values()
+        ]
 
     def read(self, token: str, now: datetime) -> Caller:
         """Return who bears `token`; raise Unauthenticated where it is not ours, was changed, or has expired."""

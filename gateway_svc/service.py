@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Request, Response
 
 from chassis import clock
 from chassis.db import Store
@@ -25,6 +25,7 @@ from gateway_svc.auth import Caller
 from gateway_svc.changes import Changes
 from gateway_svc.extensions import IntakeProvider, LimitsProvider, PasswordsProvider, TokensProvider
 from gateway_svc.intake import FORWARD_LOOP
+from gateway_svc.pages import sign_in
 from gateway_svc.routing import ROUTES, Answer, Call, Route, route
 
 VERSION = "1.0.0"
@@ -42,9 +43,10 @@ OPERATED = [
 
 # The mixins are named through their modules: `nameko run` would take an imported class with entrypoints for a service.
 class GatewayService(
-    routes_orders.OrderRoutes, routes_visits.VisitRoutes, routes_jobs.JobRoutes, routes_ops.OpsRoutes, OperatedService
+    routes_orders.OrderRoutes, routes_visits.VisitRoutes, routes_jobs.JobRoutes, routes_ops.OpsRoutes,
+    sign_in.SignInPages, OperatedService,
 ):
-    """All of API.md. `database` is for staff only, so it does not decide whether orders can be taken."""
+    """All of API.md, and the pages. `database` is for staff only, so it does not decide whether orders can be taken."""
 
     name = "gateway"
     readiness_ignores = frozenset({"database"})
@@ -73,18 +75,25 @@ class GatewayService(
            problems=frozenset({401, 429, 503}))
     def sign_in(self, call: Call) -> Answer:
         """Sign in as staff; repeated failures lock the caller out for a while."""
-        wanted: schemas.SignIn = call.body
-        with self.limits.sign_in(self.limits.address(call.request), wanted.username) as judged:
+        caller = self.staff_caller(call.body, call.request)
+        content = {
+            "token": self.tokens.issue(caller, clock.utc_now()), "role": caller.role, "expires_at": caller.expires_at
+        }
+        return Answer(201, content)
+
+    def staff_caller(self, wanted: schemas.SignIn, request: Request) -> Caller:
+        """Whom this name and password belong to. Raises Unauthenticated, TooManyRequests, Unavailable."""
+        with self.limits.sign_in(self.limits.address(request), wanted.username) as judged:
             user = self._staff_user(wanted.username)
             matches = self.passwords.matches(user.password_hash if user else None, wanted.password)
             judged(matches)
         if user is None or not matches:
             raise Unauthenticated("the user name or the password is wrong")
-        now = clock.utc_now()
-        expires_at = (now + timedelta(hours=float(self.settings.get("STAFF_TOKEN_HOURS", 12)))).replace(microsecond=0)
+        hours = float(self.settings.get("STAFF_TOKEN_HOURS", 12))
+        expires_at = (clock.utc_now() + timedelta(hours=hours)).replace(microsecond=0)
         caller = Caller(user.username, user.role, expires_at, technician_id=user.technician_id)
         self.audit(caller, "sign_in", None, 201)
-        return Answer(201, {"token": self.tokens.issue(caller, now), "role": user.role, "expires_at": expires_at})
+        return caller
 
     @route("GET", "/openapi.json", tag="documents", answers={200: answers.Thing})
     def show_openapi(self, call: Call) -> Any:

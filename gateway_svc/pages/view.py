@@ -1,0 +1,70 @@
+"""One request of a page: who asks, in which language, and how to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+from werkzeug.wrappers import Request, Response
+
+from gateway_svc.auth import Caller
+from gateway_svc.pages import render
+from gateway_svc.pages.formats import Formats
+from gateway_svc.pages.texts import Language, Texts
+
+SCRIPT_HEADER = "Oss-Script"
+"""Sent by our scripts: they want an answer they can work with, not a way to the sign-in page."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One request. `csrf` goes into every form; `path` holds the values of the path, `order_id` the checked one."""
+
+    request: Request
+    caller: Caller | None
+    order_id: UUID | None
+    path: Mapping[str, str]
+    t: Texts
+    formats: Formats
+    csrf: str
+
+    @property
+    def language(self) -> Language:
+        return self.t.language
+
+    @property
+    def by(self) -> Caller:
+        """The caller of a page that has roles."""
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def order(self) -> str:
+        """The order id of a page that has one, as text."""
+        assert self.order_id is not None
+        return str(self.order_id)
+
+    @property
+    def from_script(self) -> bool:
+        """Whether one of our scripts asks, not the browser for a whole page."""
+        return SCRIPT_HEADER in self.request.headers
+
+    def render(self, template: str, status: int = 200, **context: Any) -> Response:
+        """The page `template`; personal, so nobody keeps a copy of it."""
+        return render.page(self, template, status, context)
+
+    def redirect(self, path: str, notice: str | None = None) -> Response:
+        """See Other (RFC 9110, 15.4.4). `notice`: the next page says the text `notice-<notice>` once."""
+        url = f"{path}{'&' if '?' in path else '?'}{urlencode({'notice': notice})}" if notice else path
+        return Response(status=303, headers={"Location": url, "Cache-Control": "no-store"})
+
+
+def local_path(text: str | None, default: str) -> str:
+    """A path on this site from what a client sent; anything that could lead elsewhere is `default`."""
+    if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or "\\" in text or not text.isprintable():
+        return default
+    parts = urlsplit(text)
+    return default if parts.scheme or parts.netloc else text

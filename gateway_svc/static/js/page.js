@@ -1,0 +1,173 @@
+// What every page can do once scripts run. Without them every form and link still works.
+//
+// data-region            an element (with an id) that is replaced by its newer self when the page is fetched anew
+// data-live="/path"      on an element of the page: an event stream that says when to fetch the page anew
+// data-live-state        shows whether that stream stands (texts in data-on and data-off)
+// form[data-enhance]     is sent by fetch, and what comes back replaces <main>
+// data-confirm="text"    on a form or a button: asks before sending
+//
+// Events on document: "page:updated" after anything was replaced, "page:live" with detail.on.
+
+const SCRIPT = { "Oss-Script": "1" };
+
+export function csrf() {
+  return document.querySelector('meta[name="csrf"]').content;
+}
+
+/** Fetch a page of this site as a document; goes to sign in where the session is over. */
+export async function fetchPage(url, options = {}) {
+  const answer = await fetch(url, { credentials: "same-origin", ...options, headers: { ...SCRIPT, ...options.headers } });
+  if (answer.status === 401) {
+    location.reload();
+    throw new Error("signed out");
+  }
+  const text = await answer.text();
+  return { answer, page: new DOMParser().parseFromString(text, "text/html") };
+}
+
+/** Someone is in the middle of something here: an open dialog, a drag, or a field that was changed. */
+function busy(region) {
+  if (region.querySelector("dialog[open], [data-busy]")) return true;
+  return [...region.querySelectorAll("input, textarea, select")].some((field) => {
+    if (field.type === "hidden" || field.type === "file") return false;
+    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+    if (field.tagName === "SELECT") return [...field.options].some((option) => option.selected !== option.defaultSelected);
+    return field.value !== field.defaultValue;
+  });
+}
+
+function keepPlace(replace) {
+  const active = document.activeElement;
+  const id = active && active !== document.body ? active.id : "";
+  replace();
+  if (id && document.activeElement !== document.getElementById(id)) document.getElementById(id)?.focus({ preventScroll: true });
+}
+
+function replaceElement(old, fresh) {
+  keepPlace(() => old.replaceWith(document.importNode(fresh, true)));
+}
+
+/** Replace the innermost regions that differ. A region that holds others is replaced only if it is the same but for them. */
+function swapRegions(page) {
+  let changed = false;
+  const fresh = [...page.querySelectorAll("[data-region][id]")].filter((region) => !region.querySelector("[data-region][id]"));
+  const before = [...document.querySelectorAll("[data-region][id]")].filter((region) => !region.querySelector("[data-region][id]"));
+  if (fresh.map((region) => region.id).join() !== before.map((region) => region.id).join()) {
+    const main = document.getElementById("main");
+    if (!busy(main)) {
+      replaceElement(main, page.getElementById("main"));
+      changed = true;
+    }
+  } else {
+    for (const region of fresh) {
+      const old = document.getElementById(region.id);
+      if (old.outerHTML !== region.outerHTML && !busy(old)) {
+        replaceElement(old, region);
+        changed = true;
+      }
+    }
+  }
+  if (changed) document.dispatchEvent(new CustomEvent("page:updated"));
+}
+
+let refreshing = null;
+let again = false;
+
+/** Fetch this page anew and replace what has changed. Calls while one runs are one more afterwards. */
+export function refresh() {
+  if (refreshing) {
+    again = true;
+    return refreshing;
+  }
+  const url = new URL(location.href);
+  url.searchParams.delete("notice");
+  refreshing = fetchPage(url)
+    .then(({ answer, page }) => { if (answer.ok) swapRegions(page); })
+    .catch(() => {}) // no signal: the stream reconnects and asks again
+    .finally(() => {
+      refreshing = null;
+      if (again) {
+        again = false;
+        refresh();
+      }
+    });
+  return refreshing;
+}
+
+function showLive(on) {
+  for (const state of document.querySelectorAll("[data-live-state]")) {
+    const text = on ? state.dataset.on : state.dataset.off;
+    if (state.textContent !== text) state.textContent = text;
+    state.classList.toggle("on", on);
+  }
+  document.dispatchEvent(new CustomEvent("page:live", { detail: { on } }));
+}
+
+let stream = null;
+let wait_ms = 1000;
+
+function connect(path) {
+  stream = new EventSource(path);
+  stream.addEventListener("open", () => {
+    wait_ms = 1000;
+    showLive(true);
+    refresh(); // what happened before the stream stood
+  });
+  for (const name of ["change", "order"]) stream.addEventListener(name, () => refresh());
+  stream.addEventListener("error", () => {
+    showLive(false);
+    if (stream.readyState !== EventSource.CLOSED) return; // the browser connects again by itself
+    setTimeout(() => connect(path), wait_ms * (0.5 + Math.random()));
+    wait_ms = Math.min(wait_ms * 2, 30000);
+  });
+}
+
+export async function send(form, submitter) {
+  const data = new FormData(form, submitter);
+  const multipart = form.enctype === "multipart/form-data";
+  form.dataset.busy = "";
+  submitter?.setAttribute("aria-disabled", "true");
+  try {
+    const { answer, page } = await fetchPage(form.action, { method: "POST", body: multipart ? data : new URLSearchParams(data) });
+    const there = new URL(answer.url);
+    if (answer.redirected && there.pathname !== location.pathname) {
+      location.assign(answer.url);
+      return;
+    }
+    if (answer.redirected) {
+      there.searchParams.delete("notice");
+      history.replaceState(null, "", there);
+    }
+    document.getElementById("main").replaceWith(document.importNode(page.getElementById("main"), true));
+    (document.getElementById("errors") ?? document.querySelector("#main [autofocus]") ?? document.getElementById("main")).focus();
+    document.dispatchEvent(new CustomEvent("page:updated"));
+  } catch (error) {
+    if (error instanceof TypeError) form.submit(); // no connection: let the browser say so
+    else throw error;
+  } finally {
+    delete form.dataset.busy;
+    submitter?.removeAttribute("aria-disabled");
+  }
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+  if (question && !window.confirm(question)) {
+    event.preventDefault();
+    return;
+  }
+  if (form.dataset.busy !== undefined) {
+    event.preventDefault(); // sent already
+    return;
+  }
+  if ("enhance" in form.dataset) {
+    event.preventDefault();
+    send(form, event.submitter);
+  }
+});
+
+const live = document.querySelector("[data-live]");
+if (live) connect(live.dataset.live);
+addEventListener("pageshow", (event) => { if (event.persisted) refresh(); }); // came back from the browser's history
+document.documentElement.dataset.scripts = "on";
