@@ -2,11 +2,15 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 
+# A process of their own: eventlet patches the one of the other tests, and Playwright does not live in such a one.
+# No tests/conftest.py, which does the patching.
+BROWSER_TESTS := tests/browser --confcutdir=tests/browser
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check shell audit bench lock clean
+.PHONY: help setup run up down test test-browser check shell audit bench bench-pages screenshots lock clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: .venv/.installed ## make .venv and install the locked libraries
 
@@ -35,12 +39,22 @@ audit: setup ## compare network elements with the database; REPAIR=1 mends, afte
 bench: setup ## time and CPU of an activation, on real network elements and on the simulator
 	@PYTHONWARNINGS=ignore $(PY) -m tools.bench $(BENCH_ARGS)
 
+bench-pages: setup ## how soon pages answer, and how soon MyPage can be used on a slow phone
+	@PYTHONWARNINGS=ignore $(PY) -m tools.bench_pages $(BENCH_ARGS)
+
+screenshots: setup ## a picture of each page in each language, into docs/screenshots
+	@PYTHONWARNINGS=ignore $(PY) -m tools.screenshots $(SCREENSHOTS_ARGS)
+
 check: setup ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-test: check ## check, then every test
+test: check ## check, then every test; with PYTEST_ARGS those without a browser only
 	$(PY) -m pytest $(PYTEST_ARGS)
+	$(if $(PYTEST_ARGS),,$(PY) -m pytest $(BROWSER_TESTS))
+
+test-browser: setup ## the tests in a browser only
+	$(PY) -m pytest $(BROWSER_TESTS) $(PYTEST_ARGS)
 
 lock: setup ## requirements.in -> requirements.lock, with hashes
 	$(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras \

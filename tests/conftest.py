@@ -14,8 +14,6 @@ with warnings.catch_warnings():
 
     eventlet.monkey_patch()
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -24,12 +22,21 @@ import pytest
 
 from tests.harness.client import Client
 from tests.harness.databases import Databases
+from tests.harness.folders import session_folder
 from tests.harness.room import make_room
 from tests.harness.settings import FAST
 from tools import bng, olt, packages, rabbit
 from tools.nodes import Nodes
 from tools.paths import ROOT
 from tools.system import System
+
+# Playwright does not go together with what is done above; tests/browser/conftest.py says so, too.
+collect_ignore = ["browser"]
+
+
+def pytest_report_header() -> str:
+    """Where the rest is."""
+    return "browser tests: not in this run, which eventlet has patched; make test-browser"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,12 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def state_folder() -> Path:
     """An empty folder for everything the test session's processes write; logs and the last elements' state stay."""
-    base = Path(os.environ.get("OSS_TEST_STATE_DIR") or ROOT / ".local" / "test")
-    folder = base / str(os.getpid())
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    folder.chmod(0o755)
-    return folder
+    return session_folder()
 
 
 @pytest.fixture(scope="session")
