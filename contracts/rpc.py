@@ -19,13 +19,24 @@ scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer             
              get_visit(order_id)                                                           NotFound
              record_call(order_id, by, outcome, note, call_back_at, call_id)               NotFound, Conflict, Invalid
              free_windows(order_id, from_, to) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
-             set_appointment(order_id, window_start, window_end, technician_id, by)        NotFound, Conflict, Invalid
+             set_appointment(order_id, window_start, window_end, technician_id, by, revision=None)
+                                                                                           NotFound, Conflict, Invalid
+             claim_visit(order_id, by) -> visit                                            NotFound, Conflict, Invalid
+             claim_next(by) -> visit or None                                               Invalid
+             release_visit(order_id, by) -> visit                                          NotFound, Invalid
+             day_board(date) -> DayBoard of contracts.day_board                            Invalid
              list_technicians() -> {"items": [...]}
+             Every visit carries "claim": {"by", "until"} or None, "cancel_risk": "low" | "medium" | "high", "age_s".
 fieldwork    list_jobs(technician_id or None, date or None, limit, cursor) -> Page of Job      Invalid
-             get_job(order_id) -> Job                                                      NotFound
+             get_job(order_id, technician_id=None) -> Job                                  NotFound, Forbidden
              start_job(order_id, technician_id) -> Job                                     NotFound, Conflict, Forbidden
              complete_job(order_id, technician_id, results, note) -> Job  NotFound, Conflict, Forbidden, Invalid
              reject_job(order_id, technician_id, reason_code, note) -> Job  NotFound, Conflict, Forbidden, Invalid
+             add_photo(order_id, technician_id, photo_id, media_type, content_b64) -> {"photo_id"}
+                                                                        NotFound, Conflict, Forbidden, Invalid
+             list_photos(order_id, technician_id=None) -> {"items": [Photo]}               NotFound, Forbidden
+             get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}
+                                                                                           NotFound, Forbidden
 mypage       get_order(order_id) -> OrderPage                                              NotFound
              list_orders(status, phone, limit, cursor) -> Page of OrderPage (timeline left out)
              rebuild() -> {"orders": n}
@@ -166,11 +177,17 @@ class Page(Value):
     next_cursor: str | None = None
 
 
+PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp")
+PHOTO_BYTES_MAX = 1024 * 1024
+"""One picture, decoded. As base64 in JSON it makes an RPC message of some 1.4 MB."""
+PHOTOS_MAX = 6
+"""Photos a job."""
+
 JobState = Literal["assigned", "started", "completed", "rejected", "cancelled"]
 
 
 class Job(Value):
-    """The technician's work order. `results` once completed, `reason_code` once rejected."""
+    """The technician's work order. `results` once completed, `reason_code` once rejected; `photos`: how many."""
 
     order_id: UUID
     state: JobState
@@ -187,6 +204,17 @@ class Job(Value):
     results: JobResults | None = None
     reason_code: RejectionCode | None = None
     note: str = ""
+    photos: int = 0
+
+
+class Photo(Value):
+    """What is known of a job's photo but the picture itself. `by` is the technician's id, `taken_at` when it came."""
+
+    photo_id: UUID
+    media_type: Literal["image/jpeg", "image/png", "image/webp"]
+    bytes: int
+    taken_at: AwareDatetime
+    by: str
 
 
 class PageVisit(Value):

@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from chassis.table import IGNORE, NONE, Refusal, Row, Table, rows, to
-from contracts.errors import Forbidden, Invalid, NotFound
+from contracts.errors import Conflict, Forbidden, Invalid, NotFound
 from contracts.events import (
     Event,
     FieldworkCancelled,
@@ -198,8 +198,19 @@ def check_owner(job: Job, technician_id: str) -> None:
     """Raise NotFound where there is no such job, Forbidden where it is somebody else's."""
     if job.technician_id is None:
         raise NotFound(f"there is no job for order {job.order_id}")
-    if job.technician_id != technician_id:
-        raise Forbidden(f"the job of order {job.order_id} is assigned to another technician")
+    check_reader(job.technician_id, technician_id)
+
+
+def check_reader(owner: str | None, technician_id: str | None) -> None:
+    """Raise Forbidden where the job is another technician's; None, for staff of the desk, reads every job."""
+    if technician_id is not None and owner != technician_id:
+        raise Forbidden("this job is assigned to another technician now")
+
+
+def check_takes_photos(job: Job) -> None:
+    """Raise Conflict for a withdrawn job. One that is done still takes what was photographed before, in a dead spot."""
+    if job.state == "cancelled":
+        raise Conflict(_CANCELLED_WHY)
 
 
 def is_repeat(job: Job, command: Command) -> bool:
@@ -210,7 +221,8 @@ def is_repeat(job: Job, command: Command) -> bool:
         case Reject():
             done = job.state == "rejected" and job.reason_code == command.reason_code
         case Start():
-            return job.state == "started"
+            # Also when it is closed by now: that he was on site was said, and heard.
+            return job.started_at is not None and job.state in {"started", "completed", "rejected"}
     return done and job.note == command.note
 
 

@@ -1,4 +1,4 @@
-"""Fieldwork's tables: one row a job, beside the chassis' own."""
+"""Fieldwork's tables: one row a job and one a photo, beside the chassis' own."""
 
 from __future__ import annotations
 
@@ -41,3 +41,16 @@ table = sa.Table(
     sa.Index("jobs_by_technician", "technician_id", "window_start", "order_id"),
     sa.Index("jobs_by_window", "window_start", "order_id"),
 )
+
+photos = sa.Table(
+    "job_photos",
+    Base.metadata,
+    sa.Column("order_id", pg.UUID(as_uuid=True), primary_key=True),
+    sa.Column("photo_id", pg.UUID(as_uuid=True), primary_key=True),
+    sa.Column("technician_id", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("bytes", sa.Integer, nullable=False),
+    sa.Column("taken_at", TIMESTAMP, nullable=False),
+)
+"""What technicians photographed. The phone makes `photo_id`, so that sending twice keeps one."""

@@ -12,14 +12,15 @@ import sqlalchemy as sa
 
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
 from fieldwork_svc.domain import Job
-from fieldwork_svc.models import table
+from fieldwork_svc.models import photos, table
 
-_COLUMNS = [table.c[field.name] for field in fields(Job)]
+_PHOTOS = sa.select(sa.func.count()).where(photos.c.order_id == table.c.order_id).scalar_subquery().label("photos")
+_COLUMNS = [*(table.c[field.name] for field in fields(Job)), _PHOTOS]
 
 
-def as_answer(job: Job) -> dict[str, Any]:
-    """Return the job as JSON, times in UTC."""
-    return _json({field.name: getattr(job, field.name) for field in fields(Job)})
+def as_answer(job: Job, photo_count: int = 0) -> dict[str, Any]:
+    """Return the job, with how many photos it has, as JSON; times in UTC."""
+    return _json({field.name: getattr(job, field.name) for field in fields(Job)} | {"photos": photo_count})
 
 
 def get_job(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from contracts.catalogue import Product
 from contracts.rejection import RejectionCode
-from contracts.rpc import Fallout, Job, OrderPage, OrderStatus
+from contracts.rpc import Fallout, Job, OrderPage, OrderStatus, Photo
 from gateway_svc.auth import Role
 from gateway_svc.schemas import VisitState
 
@@ -54,6 +54,17 @@ class OrderList(BaseModel):
 class JobList(BaseModel):
     items: list[Job]
     next_cursor: str | None
+
+
+class PhotoKept(BaseModel):
+    photo_id: UUID
+
+
+class PhotoList(BaseModel):
+    """Oldest first; all of them."""
+
+    items: list[Photo]
+    next_cursor: None = None
 
 
 class ProductList(BaseModel):

@@ -23,6 +23,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "in
 _REQUEST_ID = {"X-Request-ID": {"description": "This request's id", "schema": {"type": "string"}}}
 _HEADERS = {
     "Idempotency-Key": "The same key with the same body gets the same answer; with another body, 409",
+    "Photo-Id": "A UUID that the phone makes: the same photo sent again is kept once; another photo under it, 409",
     "Last-Event-ID": "The last event seen; the present state is sent again only if it is newer",
 }
 
@@ -79,6 +80,8 @@ def _operation(entry: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
             "required": not entry.body_optional,
             "content": {"application/json": {"schema": schemas[entry.body, "validation"]}},
         }
+    if entry.uploads:
+        operation["requestBody"] = {"required": True, "content": {media_type: {} for media_type in entry.uploads}}
     return operation
 
 
@@ -89,7 +92,8 @@ def _responses(entry: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
         if model:
             answer["content"] = {"application/json": {"schema": schemas[model, "serialization"]}}
         elif entry.media_type != "application/json":
-            answer["content"] = {entry.media_type: {"schema": {"type": "string"}}}
+            schema = {"type": "string"} if entry.media_type.startswith("text/") else {}
+            answer["content"] = {entry.media_type: {"schema": schema} if schema else {}}
         responses[str(status)] = answer
     for status in sorted(_problems(entry)):
         problem: dict[str, Any] = {
@@ -106,7 +110,7 @@ def _responses(entry: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
 def _problems(entry: Route) -> set[int]:
     """The problems that follow from the row, and those it names."""
     problems = set(entry.problems)
-    if entry.body:
+    if entry.body or entry.uploads:
         problems |= {400, 413, 415, 422}
     if entry.query:
         problems.add(422)
@@ -123,8 +127,9 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _header_parameter(name: str) -> dict[str, Any]:
-    schema = {"type": "string", "maxLength": 255}
-    return {"name": name, "in": "header", "required": False, "description": _HEADERS[name], "schema": schema}
+    schema = {"type": "string", "format": "uuid"} if name == "Photo-Id" else {"type": "string", "maxLength": 255}
+    required = name == "Photo-Id"
+    return {"name": name, "in": "header", "required": required, "description": _HEADERS[name], "schema": schema}
 
 
 def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

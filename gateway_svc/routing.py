@@ -21,7 +21,7 @@ from werkzeug.wrappers import Request, Response
 from chassis import clock
 from chassis.logging import get_logger
 from chassis.rpc_client import RemoteFault
-from chassis.web import http, problem
+from chassis.web import MAX_BODY, http, problem
 from contracts.errors import Forbidden, Unauthenticated, Unavailable
 from gateway_svc import wire
 from gateway_svc.auth import STAFF, Caller, Role, Tokens
@@ -41,6 +41,7 @@ _log = get_logger(__name__)
 class Route:
     """One row of the table. `roles` empty: anyone, without a token. `owner`: subscribers only with their own order.
 
+    `uploads` are the media types of a body that is not JSON; the handler reads it, of at most `max_body` bytes.
     `answers` maps statuses to the model of the answer (None: no content, or not JSON); `problems` are the further
     statuses a client may meet beside those that follow from the rest.
     """
@@ -59,6 +60,8 @@ class Route:
     problems: frozenset[int] = frozenset()
     headers: tuple[str, ...] = ()
     media_type: str = "application/json"
+    uploads: tuple[str, ...] = ()
+    max_body: int = MAX_BODY
 
     @property
     def parameters(self) -> list[str]:
@@ -142,7 +145,7 @@ def route(
                 # RFC 9110, section 15.5.2: a 401 says how to authenticate.
                 return problem(401, error.title, error.detail, headers={"WWW-Authenticate": "Bearer"})
 
-        entrypoint: Handler = http(method, path)(handle)
+        entrypoint: Handler = http(method, path, max_body=entry.max_body)(handle)
         return entrypoint
 
     return decorate

@@ -32,7 +32,7 @@ class NotJson(DomainError):
 
 
 class UnsupportedMediaType(DomainError):
-    """The body is not announced as JSON."""
+    """The body is not announced as what is taken here."""
 
     title = "Unsupported media type"
     http_status: ClassVar[int] = 415
@@ -60,6 +60,23 @@ def read_body(request: Request, model: type[M], *, optional: bool = False) -> M:
     if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise UnsupportedMediaType("send the body without a content coding")
     return validated(model, parse_json(raw), strict=True)
+
+
+def uuid_from_header(request: Request, name: str) -> UUID:
+    """The UUID in a header. Raises Invalid naming the header where it is missing or none."""
+    try:
+        return UUID(request.headers.get(name, ""))
+    except ValueError:
+        raise Invalid(f"{name} must be a UUID", [{"field": name, "message": "send a UUID"}]) from None
+
+
+def read_upload(request: Request, media_types: tuple[str, ...]) -> bytes:
+    """A body that is not JSON, as it came. Raises UnsupportedMediaType for other media types or a content coding."""
+    if request.mimetype not in media_types:
+        raise UnsupportedMediaType(f"send {', '.join(media_types)}, not {request.mimetype[:100] or 'no Content-Type'}")
+    if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+        raise UnsupportedMediaType("send the body without a content coding")
+    return request.get_data(cache=False)
 
 
 def read_query(arguments: MultiDict[str, str], model: type[M]) -> M:

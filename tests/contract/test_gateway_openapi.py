@@ -49,7 +49,7 @@ def test_the_document_names_every_route_and_its_answers(system: System) -> None:
         operation = served["paths"][route.path.replace("<", "{").replace(">", "}")][route.method.lower()]
         assert {str(status) for status in route.answers} <= set(operation["responses"])
         assert ("security" in operation) == bool(route.roles)
-        assert ("requestBody" in operation) == bool(route.body)
+        assert ("requestBody" in operation) == bool(route.body or route.uploads)
     for path in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs"):
         assert path in served["paths"]
         assert requests.get(system.url + path, timeout=10).status_code == 200
