@@ -4,7 +4,7 @@ PY := .venv/bin/python
 
 # A process of their own: eventlet patches the one of the other tests, and Playwright does not live in such a one.
 # No tests/conftest.py, which does the patching.
-BROWSER_TESTS := tests/browser --confcutdir=tests/browser
+BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test test-browser check shell audit bench bench-pages screenshots lock clean

@@ -10,10 +10,18 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tools.packages import Server, ensure
+
+Lang = Literal["ko", "en"]
+LOCALES: dict[Lang, str] = {"ko": "ko-KR", "en": "en-GB"}
+WIDE: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True,
+}  # fmt: skip
 
 # Korean text is a row of boxes without a font that has it.
 _KOREAN_FONTS = ("truetype/nanum", "nanum", "opentype/noto/NotoSansCJK-Regular.ttc", "noto-cjk", "google-noto-cjk")
@@ -71,3 +79,40 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def person(browser: Browser, base_url: str, lang: Lang, *, phone: bool = False, **options: Any) -> BrowserContext:
+    """A fresh context: somebody in Korea with that language, at a wide screen or with a phone, who was never here."""
+    screen = PHONE if phone else WIDE
+    return browser.new_context(
+        base_url=base_url, locale=LOCALES[lang], timezone_id="Asia/Seoul", **screen, **options
+    )  # fmt: skip
+
+
+class Line(NamedTuple):
+    """A slow line: round trip in ms, throughput in kbit/s."""
+
+    rtt_ms: float
+    down_kbps: float
+    up_kbps: float
+
+
+SLOW_PHONE = Line(rtt_ms=150, down_kbps=1600, up_kbps=750)
+SLOW_PROCESSOR = 4.0
+
+
+def slow_processor(page: Page, times: float) -> None:
+    """Slow the page's processor down, as the browser's developer tools do."""
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": times})
+
+
+def slow_line(page: Page, line: Line) -> None:
+    """Slow the page's line down, as the browser's developer tools do."""
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", {
+        "offline": False,
+        "latency": line.rtt_ms,
+        "downloadThroughput": line.down_kbps * 1000 / 8,
+        "uploadThroughput": line.up_kbps * 1000 / 8,
+    })  # fmt: skip

@@ -14,8 +14,9 @@ from typing import ClassVar
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.harness.browser import SLOW_PHONE, Visitors
+from tests.harness.browser import Visitors
 from tests.harness.browser_axe import check_axe
+from tools.browser import SLOW_PHONE
 from tools.paths import ROOT
 
 STRICT = "default-src 'none'; script-src 'self'; connect-src 'self'; form-action 'self'"

@@ -10,35 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, Response
 
-Lang = Literal["ko", "en"]
-LOCALES: dict[Lang, str] = {"ko": "ko-KR", "en": "en-GB"}
-WIDE: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
-PHONE: dict[str, Any] = {
-    "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True,
-}  # fmt: skip
+from tools.browser import Lang, Line, person, slow_line, slow_processor
+
 PATIENCE_MS = 15_000
 
 _NOT_LOADED = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
 _OFFLINE = "net::ERR_INTERNET_DISCONNECTED"
 # What a page does on purpose may be refused, and the page says so: a form, or a call of its own code.
 _MAY_BE_REFUSED = ("document", "fetch", "xhr")
-
-
-@dataclass(frozen=True)
-class Network:
-    """A slow line: round trip in ms, throughput in kbit/s."""
-
-    rtt_ms: float
-    down_kbps: float
-    up_kbps: float
-
-
-SLOW_PHONE = Network(rtt_ms=150, down_kbps=1638, up_kbps=750)
 
 
 @dataclass
@@ -97,14 +80,11 @@ class Visitors:
         phone: bool = False,
         javascript: bool = True,
         cpu_slowdown: float | None = None,
-        network: Network | None = None,
+        network: Line | None = None,
         expected: Sequence[str] = (),
     ) -> Page:
         """A page in a fresh context. `expected`: regular expressions of problems that this test provokes."""
-        context = self._browser.new_context(
-            base_url=self._base_url, locale=LOCALES[lang], timezone_id="Asia/Seoul", java_script_enabled=javascript,
-            **(PHONE if phone else WIDE),
-        )  # fmt: skip
+        context = person(self._browser, self._base_url, lang, phone=phone, java_script_enabled=javascript)
         context.set_default_timeout(PATIENCE_MS)
         context.tracing.start(snapshots=True)
         self._all.append(Visitor(context, urlsplit(self._base_url).netloc, expected))
@@ -112,7 +92,7 @@ class Visitors:
         if cpu_slowdown is not None:
             slow_processor(page, cpu_slowdown)
         if network is not None:
-            slow_network(page, network)
+            slow_line(page, network)
         return page
 
     def check(self) -> None:
@@ -149,20 +129,3 @@ class Visitors:
         """Close every context."""
         for visitor in self._all:
             visitor.context.close()
-
-
-def slow_processor(page: Page, times: float) -> None:
-    """Slow the page's processor down, as the browser's developer tools do."""
-    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": times})
-
-
-def slow_network(page: Page, network: Network) -> None:
-    """Slow the page's line down, as the browser's developer tools do."""
-    session = page.context.new_cdp_session(page)
-    session.send("Network.enable")
-    session.send("Network.emulateNetworkConditions", {
-        "offline": False,
-        "latency": network.rtt_ms,
-        "downloadThroughput": network.down_kbps * 1000 / 8,
-        "uploadThroughput": network.up_kbps * 1000 / 8,
-    })  # fmt: skip
