@@ -1,0 +1,60 @@
+"""Who may open which page: written out a second time, and every page tried by everybody."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from contracts.errors import DomainError
+from contracts.ids import new_id
+from gateway_svc import service
+from gateway_svc.auth import ROLES, Caller, Role
+from gateway_svc.pages.routing import PAGES
+from gateway_svc.routing import Route
+
+# "owner" is the subscriber of that very order.
+ALLOWED: dict[tuple[str, str], set[str]] = {
+    ("GET", "/"): {"anyone"},
+    ("GET", "/signin"): {"anyone"},
+    ("POST", "/signin"): {"anyone"},
+    ("POST", "/signout"): {"dispatcher", "technician", "operator"},
+}
+
+THEIRS, ANOTHERS = new_id(), new_id()
+
+
+def _caller(role: Role, order_id: UUID | None = None) -> Caller:
+    technician = "tech-kim" if role == "technician" else None
+    return Caller("somebody", role, datetime.now(UTC) + timedelta(hours=1), order_id, technician)
+
+
+def _may(entry: Route, caller: Caller | None, order_id: UUID) -> bool:
+    try:
+        entry.allows(caller)
+        if entry.owner and caller is not None:
+            caller.check_owns(order_id)
+    except DomainError:
+        return False
+    return True
+
+
+def test_the_table_knows_every_page() -> None:
+    assert service.GatewayService.name == "gateway"
+    assert {(entry.method, entry.path) for entry in PAGES} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("entry", PAGES, ids=lambda entry: f"{entry.method} {entry.path}")
+def test_a_page_opens_for_whom_the_table_says_and_for_nobody_else(entry: Route) -> None:
+    wanted = ALLOWED[entry.method, entry.path]
+    callers: dict[str, Caller | None] = {role: _caller(role) for role in sorted(ROLES - {"subscriber"})}
+    callers["owner"] = _caller("subscriber", THEIRS)
+    allowed = {name for name, caller in callers.items() if _may(entry, caller, THEIRS)}
+    assert allowed == (set(callers) if "anyone" in wanted else wanted)
+    assert _may(entry, None, THEIRS) == ("anyone" in wanted)
+
+
+@pytest.mark.parametrize("entry", [e for e in PAGES if "order_id" in e.path], ids=lambda e: f"{e.method} {e.path}")
+def test_no_page_shows_one_subscriber_the_order_of_another(entry: Route) -> None:
+    assert not _may(entry, _caller("subscriber", ANOTHERS), THEIRS)
