@@ -38,10 +38,15 @@ fieldwork    list_jobs(technician_id or None, date or None, limit, cursor) -> Pa
              get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}
                                                                                            NotFound, Forbidden
 mypage       get_order(order_id) -> OrderPage                                              NotFound
-             list_orders(status, phone, limit, cursor) -> Page of OrderPage (timeline left out)
+             list_orders(status, phone, limit, cursor, ont_serial, order_end) -> Page of OrderPage (timeline left out)
+             count_orders() -> {"items": [{"status", "count", "over_1h", "over_1d", "over_3d", "oldest_at",
+                 "oldest_order_id"}]}: of each status of orders under way, in the order of the flow
+             list_at_risk(limit, cursor) -> Page of AtRisk, who has waited longest first                   Invalid
              rebuild() -> {"orders": n}
 every one    overview(); list_parked(limit, cursor); replay_parked(message_id); drop_parked(message_id);
-             republish_events(order_id)
+             republish_events(order_id);
+             order_messages(order_id, message_ids=[]) -> {"service", "sent": [...], "handled": [...], "parked": [...]}
+                 (shapes in chassis.service; `handled`: those of `message_ids` that took effect there)     Invalid
 """
 
 from __future__ import annotations
@@ -265,3 +270,15 @@ class OrderPage(Value):
     placed_at: AwareDatetime | None
     updated_at: AwareDatetime
     timeline: tuple[TimelineEntry, ...] = ()
+
+
+Risk = Literal["not_activated", "fallout", "no_visit", "no_result", "not_put_back"]
+"""Placed but not activated; provisioning gave up; activated but no visit fixed; the visit's window is over but there
+is no result; cancelled or rejected but not yet put back."""
+
+
+class AtRisk(OrderPage):
+    """An order that has waited too long. `since`: from when on its wait counts."""
+
+    risk: Risk
+    since: AwareDatetime

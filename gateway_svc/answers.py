@@ -89,11 +89,25 @@ class Thing(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class CallClaim(BaseModel):
+    """Who is on the phone with the customer, until when at the latest."""
+
+    by: str
+    until: AwareDatetime
+
+
 class Visit(Thing):
-    """A visit: `why` says why to call now (None outside the call queue), `due` whether it is time."""
+    """A visit: `why` says why to call now (None outside the call queue), `due` whether it is time.
+
+    `age_s` is the age of the request in seconds (None where a cancel came before it), `cancel_risk` how likely the
+    customer is to cancel before a visit is agreed.
+    """
 
     order_id: UUID
     state: VisitState
+    claim: CallClaim | None
+    cancel_risk: Literal["low", "medium", "high"]
+    age_s: int | None
 
 
 class VisitList(BaseModel):

@@ -33,6 +33,23 @@ class VisitRoutes:
         )
         return Answer(201, visit)
 
+    @route("POST", "/api/visits/<order_id>/claim", roles=DISPATCH, tag="visits", answers={200: answers.Visit},
+           problems=_CONFLICT)
+    def claim_visit(self, call: Call) -> Any:
+        """Say that you are on the phone with this customer, or still are; 409 where somebody else is."""
+        return self.scheduling.call("claim_visit", order_id=call.order, by=call.by.subject)
+
+    @route("DELETE", "/api/visits/<order_id>/claim", roles=DISPATCH, tag="visits", answers={200: answers.Visit})
+    def release_visit(self, call: Call) -> Any:
+        """End your claim, if there is one; somebody else's stays."""
+        return self.scheduling.call("release_visit", order_id=call.order, by=call.by.subject)
+
+    @route("POST", "/api/visits/next-claim", roles=DISPATCH, tag="visits", answers={200: answers.Visit, 204: None})
+    def claim_next_visit(self, call: Call) -> Answer:
+        """Claim whoever should be called first and is called by nobody; 204 where nobody waits."""
+        visit = self.scheduling.call("claim_next", by=call.by.subject)
+        return Answer(204 if visit is None else 200, visit)
+
     @route("GET", "/api/visits/<order_id>/windows", roles=DISPATCH | {"subscriber"}, owner=True, tag="visits",
            query=schemas.WindowsQuery, answers={200: answers.WindowList}, problems=_CONFLICT)
     def list_windows(self, call: Call) -> Any:

@@ -82,6 +82,14 @@ sa.Index(
 )
 sa.Index("bookings_live_window", bookings.c.window_start, postgresql_where=bookings.c.released_at.is_(None))
 
+call_claims = sa.Table(
+    "call_claims",
+    Base.metadata,
+    sa.Column("order_id", _UUID, sa.ForeignKey("visits.order_id"), primary_key=True),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("until", TIMESTAMP, nullable=False),
+)
+
 call_attempts = sa.Table(
     "call_attempts",
     Base.metadata,

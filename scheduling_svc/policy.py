@@ -12,9 +12,11 @@ from nameko.extensions import DependencyProvider
 
 from chassis.settings import merged
 from scheduling_svc.domain import CallPolicy
+from scheduling_svc.urgency import UrgencyPolicy
 from scheduling_svc.windows import Grid
 
 DEFAULT_WINDOWS = ("09:00-11:00", "11:00-13:00", "13:00-15:00", "15:00-17:00", "17:00-19:00")
+DEFAULT_RISK_AGES_S = (86400, 259200)
 
 
 class Policy(NamedTuple):
@@ -22,6 +24,8 @@ class Policy(NamedTuple):
 
     grid: Grid
     calls: CallPolicy
+    urgency: UrgencyPolicy
+    claim_lasts: timedelta
 
 
 class Policies(DependencyProvider):  # type: ignore[misc]
@@ -29,7 +33,7 @@ class Policies(DependencyProvider):  # type: ignore[misc]
 
     def setup(self) -> None:
         settings = merged(self.container.config)
-        self._policy = Policy(grid(settings), calls(settings))
+        self._policy = Policy(grid(settings), calls(settings), urgency(settings), claim_lasts(settings))
 
     def get_dependency(self, worker_ctx: Any) -> Policy:
         """Return the policy; it is the same for every worker."""
@@ -59,6 +63,34 @@ def calls(settings: Mapping[str, Any]) -> CallPolicy:
         retry_max_s=float(settings.get("CALL_RETRY_MAX_S", 86400)),
         horizon=timedelta(days=int(settings.get("BOOKING_HORIZON_DAYS", 60))),
     )
+
+
+def urgency(settings: Mapping[str, Any]) -> UrgencyPolicy:
+    """The rule of cancel risk and of the call order.
+
+    Settings: RISK_AGES_S (list, or one comma-separated text, of seconds), RISK_OVERDUE_S, RISK_MEDIUM_AT,
+    RISK_HIGH_AT, MISSED_CALL_URGENCY_S. Raises ValueError naming the setting at fault.
+    """
+    value = settings.get("RISK_AGES_S", DEFAULT_RISK_AGES_S)
+    ages = [float(age) for age in (value.split(",") if isinstance(value, str) else value)]
+    medium_at, high_at = int(settings.get("RISK_MEDIUM_AT", 1)), int(settings.get("RISK_HIGH_AT", 3))
+    if not 0 < medium_at <= high_at:
+        raise ValueError(f"RISK_MEDIUM_AT ({medium_at}) must be at least 1 and at most RISK_HIGH_AT ({high_at})")
+    return UrgencyPolicy(
+        ages=tuple(timedelta(seconds=age) for age in sorted(ages)),
+        overdue=timedelta(seconds=float(settings.get("RISK_OVERDUE_S", 1800))),
+        medium_at=medium_at,
+        high_at=high_at,
+        missed_call=timedelta(seconds=float(settings.get("MISSED_CALL_URGENCY_S", 14400))),
+    )
+
+
+def claim_lasts(settings: Mapping[str, Any]) -> timedelta:
+    """How long a call claim stands. Setting: CLAIM_S. Raises ValueError where it is not positive."""
+    lasts = timedelta(seconds=float(settings.get("CLAIM_S", 180)))
+    if lasts <= timedelta():
+        raise ValueError("CLAIM_S must be more than 0 seconds")
+    return lasts
 
 
 def _windows(value: Any) -> tuple[tuple[time, time], ...]:

@@ -1,10 +1,7 @@
-"""What is read and kept beside the visit: the call queue in the order to call, technicians, bookings, call attempts."""
+"""What is read and kept beside the visit: technicians, bookings, call attempts. The queue is in `call_queue.py`."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections import Counter, defaultdict
 from dataclasses import fields
 from datetime import UTC, datetime, time, timedelta
@@ -14,13 +11,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from contracts.catalogue import PRODUCTS
-from contracts.errors import Invalid
 from scheduling_svc import models
-from scheduling_svc.domain import IN_QUEUE, Visit, why_call
+from scheduling_svc.domain import Visit, why_call
 from scheduling_svc.requests import Call
+from scheduling_svc.urgency import UrgencyPolicy, cancel_risk, is_due
 from scheduling_svc.windows import Booking, Grid, Site, Technician, Window, rank
 
-_VISIT_COLUMNS = [models.visits.c[field.name] for field in fields(Visit)]
+VISIT_COLUMNS = [models.visits.c[field.name] for field in fields(Visit)]
 
 
 def rfc3339(moment: datetime | None) -> str | None:
@@ -28,21 +25,35 @@ def rfc3339(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def visit_answer(visit: Visit, now: datetime) -> dict[str, Any]:
-    """The visit as RPC answers it. `due` says whether it is time to call; `why` is None outside the queue."""
+def visit_of(row: sa.Row[*tuple[Any, ...]]) -> Visit:
+    """The visit in a row that holds VISIT_COLUMNS, whatever else it holds."""
+    return Visit(**{column.name: row._mapping[column] for column in VISIT_COLUMNS})
+
+
+def visit_answer(
+    visit: Visit, claim: tuple[str, datetime] | None, policy: UrgencyPolicy, now: datetime
+) -> dict[str, Any]:
+    """The visit as RPC answers it. `due` says whether it is time to call; `why` is None outside the queue.
+
+    `claim` is the live claim on it, `cancel_risk` as in `urgency.py`, `age_s` whole seconds since the request (None
+    for the tombstone of a cancel that came first).
+    """
     answer = {field.name: getattr(visit, field.name) for field in fields(Visit)}
-    why = why_call(visit)
-    due = why is not None and (visit.next_call_at is None or visit.next_call_at <= now)
     for name, value in answer.items():
         if isinstance(value, datetime):
             answer[name] = rfc3339(value)
-    return answer | {"order_id": str(visit.order_id), "why": why, "due": due}
+    return answer | {
+        "order_id": str(visit.order_id), "why": why_call(visit), "due": is_due(visit, now),
+        "age_s": None if visit.requested_at is None else max(0, int((now - visit.requested_at).total_seconds())),
+        "cancel_risk": cancel_risk(visit, policy, now),
+        "claim": None if claim is None else {"by": claim[0], "until": rfc3339(claim[1])},
+    }
 
 
 def visit_row(conn: sa.Connection, order_id: UUID) -> Visit | None:
     """The visit, without a lock."""
-    row = conn.execute(sa.select(*_VISIT_COLUMNS).where(models.visits.c.order_id == order_id)).first()
-    return None if row is None else Visit(**row._mapping)
+    row = conn.execute(sa.select(*VISIT_COLUMNS).where(models.visits.c.order_id == order_id)).first()
+    return None if row is None else visit_of(row)
 
 
 def add_call_attempt(conn: sa.Connection, attempt_id: UUID, call: Call, now: datetime) -> None:
@@ -62,68 +73,6 @@ def call_attempts(conn: sa.Connection, order_id: UUID) -> list[dict[str, Any]]:
         }
         for row in found
     ]
-
-
-def list_visits(
-    conn: sa.Connection, state: str | None, limit: int, cursor: str | None, now: datetime
-) -> tuple[list[Visit], str | None]:
-    """One page of visits in the order to call, and the next page's cursor.
-
-    Promised call-backs that are due come first (the longest overdue before others), then who may be called now,
-    the oldest request first, then flagged ones, then who is not due yet. What is due is judged as of the first
-    page, which the cursor remembers, so that no visit changes its place between pages. Raises Invalid (`cursor`).
-    """
-    as_of, after = (now, None) if cursor is None else _read_cursor(cursor)
-    table = models.visits
-    place, moment = _call_order(as_of)
-    # A tombstone is no visit: nobody ever asked for it.
-    states = IN_QUEUE if state is None else (state,)
-    query = sa.select(*_VISIT_COLUMNS, place.label("place"), moment.label("moment")).where(
-        table.c.state.in_(states), table.c.customer.is_not(None)
-    )
-    if after is not None:
-        key = sa.tuple_(place, moment, table.c.order_id)
-        query = query.where(key > sa.tuple_(*(sa.literal(part) for part in after)))
-    found = conn.execute(query.order_by(place, moment, table.c.order_id).limit(limit + 1)).all()
-    visits = [Visit(**{column.name: row._mapping[column.name] for column in _VISIT_COLUMNS}) for row in found[:limit]]
-    if len(found) <= limit:
-        return visits, None
-    last = found[limit - 1]
-    return visits, _write_cursor(as_of, last.place, last.moment, last.order_id)
-
-
-def _call_order(now: datetime) -> tuple[sa.ColumnElement[int], sa.ColumnElement[datetime]]:
-    """The sort key of a visit: its place (smaller is sooner) and the moment that decides within a place."""
-    c = models.visits.c
-    due = (c.next_call_at <= now) & c.state.in_(IN_QUEUE)
-    place = sa.case(
-        ((c.last_outcome == "call_back") & due, 0),
-        ((c.state == "requested") & sa.or_(c.next_call_at.is_(None), due), 1),
-        (c.state == "flagged", 2),
-        (c.state == "requested", 3),
-        else_=4,
-    )
-    moment = sa.case(
-        ((place == 0) | (place == 3), c.next_call_at), (place == 4, c.window_start), else_=c.requested_at
-    )
-    return place, sa.func.coalesce(moment, c.requested_at)
-
-
-def _write_cursor(as_of: datetime, place: int, moment: datetime, order_id: UUID) -> str:
-    text = json.dumps([as_of.isoformat(), place, moment.isoformat(), str(order_id)])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, tuple[int, datetime, UUID]]:
-    try:
-        as_of, place, moment, order_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        times = datetime.fromisoformat(as_of), datetime.fromisoformat(moment)
-        if type(place) is not int or not 0 <= place <= 4 or any(at.tzinfo is None for at in times):
-            raise ValueError("not a cursor of ours")
-        return times[0], (place, times[1], UUID(order_id))
-    except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as exc:
-        message = "must be the next_cursor of an earlier answer"
-        raise Invalid(f"cursor {message}", [{"field": "cursor", "message": message}]) from exc
 
 
 def site(visit: Visit) -> Site:

@@ -34,6 +34,18 @@ def _utc(value: datetime) -> datetime:
         raise ValueError("must be a time between the years 1 and 9999 in UTC") from exc
 
 
+def _plain_date(value: Any) -> Any:
+    if not isinstance(value, str) or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value, re.ASCII) is None:
+        raise ValueError("must be a date such as 2026-11-25")
+    return value
+
+
+def _date_in_range(value: date) -> date:
+    if not 2000 <= value.year < 2100:
+        raise ValueError("must lie in the years 2000 to 2099")
+    return value
+
+
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
 
 
@@ -49,13 +61,17 @@ class Call(Value):
 
 
 class Appointment(Value):
-    """The wanted window; without a technician the best one is taken. `by` is who asks."""
+    """The wanted window; without a technician the best one is taken. `by` is who asks.
+
+    With a `revision`, the visit is moved only where it still has that one: nobody moved it meanwhile.
+    """
 
     order_id: UUID
     by: text(max_length=100)  # type: ignore[valid-type]
     window_start: Instant
     window_end: Instant
     technician_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    revision: Annotated[int, Field(ge=0, strict=True)] | None = None
 
 
 class VisitList(Value):
@@ -70,6 +86,22 @@ class OneOrder(Value):
     """A question about one order."""
 
     order_id: UUID
+
+
+class NextClaim(Value):
+    """A claim on whoever comes first. `by` is who will call."""
+
+    by: text(max_length=100)  # type: ignore[valid-type]
+
+
+class VisitClaim(OneOrder, NextClaim):
+    """A claim on one visit. `by` is who calls the customer."""
+
+
+class BoardDay(Value):
+    """A local day; `date` as in 2026-11-25."""
+
+    date: Annotated[date, BeforeValidator(_plain_date), AfterValidator(_date_in_range)]
 
 
 _Checked = TypeVar("_Checked", bound=BaseModel)

@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import sqlalchemy as sa
 
 from chassis import clock
 from chassis.batch import batch_handler
 from chassis.db import Store, Tx
+from chassis.hints import Hints
 from chassis.rpc_server import rpc
 from chassis.saga import Saga
 from chassis.service import OperatedService
 from chassis.table import NONE, Refused
+from contracts.changes import EXCHANGE, Change
 from contracts.errors import Conflict, NotFound
 from contracts.events import Event, decode
 from contracts.rpc import Page, VisitAnswer, VisitRequest
-from scheduling_svc import appointments, domain, models, queries
+from scheduling_svc import appointments, board, call_queue, claims, domain, models, queries
 from scheduling_svc.policy import Policies
-from scheduling_svc.requests import Appointment, Call, OneOrder, VisitList, checked, moment
+from scheduling_svc.requests import (
+    Appointment,
+    BoardDay,
+    Call,
+    NextClaim,
+    OneOrder,
+    VisitClaim,
+    VisitList,
+    checked,
+    moment,
+)
 
 SAGA = Saga(domain.TABLE, domain.Visit, models.visits, evolve=domain.evolve, event=domain.event)
 
@@ -31,6 +46,7 @@ class SchedulingService(OperatedService):
     name = "scheduling"
     store = Store(models.Base)
     policies = Policies()
+    hints = Hints(EXCHANGE)
 
     @batch_handler(decode, *domain.CONSUMES)
     def on_events(self, events: Sequence[Event]) -> None:
@@ -39,6 +55,8 @@ class SchedulingService(OperatedService):
             steps = SAGA.handle(tx, events)
             closed = {s.after.order_id for s in steps if not s.ignored and s.after.state in domain.TABLE.final}
             appointments.free(tx, closed)
+            claims.drop(tx, closed)
+            self._announce(tx, *dict.fromkeys(s.after.order_id for s in steps if not s.ignored))
 
     @rpc
     def request_visit(self, **request: Any) -> dict[str, Any]:
@@ -50,7 +68,10 @@ class SchedulingService(OperatedService):
         value = wanted.model_dump(mode="json")
         command = domain.RequestVisit(wanted.order_id, value["customer"], value["address"], value["items"])
         with self.store.transaction() as tx:
-            state = SAGA.command(tx, command).after.state
+            step = SAGA.command(tx, command)
+            if not step.ignored:
+                self._announce(tx, wanted.order_id)
+            state = step.after.state
         return VisitAnswer(outcome="cancelled" if state == "cancelled" else "accepted").model_dump()
 
     @rpc
@@ -59,8 +80,11 @@ class SchedulingService(OperatedService):
         wanted = checked(VisitList, state=state, limit=limit, cursor=cursor)
         now = clock.utc_now()
         with self.store.read() as conn:
-            visits, following = queries.list_visits(conn, wanted.state, wanted.limit, wanted.cursor, now)
-        return Page(items=[queries.visit_answer(v, now) for v in visits], next_cursor=following).model_dump()
+            visits, following = call_queue.list_visits(
+                conn, wanted.state, wanted.limit, wanted.cursor, self.policies.urgency, now
+            )
+            items = self._answers(conn, visits, now)
+        return Page(items=items, next_cursor=following).model_dump()
 
     @rpc
     def get_visit(self, order_id: str) -> dict[str, Any]:
@@ -70,8 +94,48 @@ class SchedulingService(OperatedService):
             visit = queries.visit_row(conn, wanted)
             if visit is None:
                 raise _unknown(wanted)
-            attempts = queries.call_attempts(conn, wanted)
-        return queries.visit_answer(visit, clock.utc_now()) | {"attempts": attempts}
+            answer = self._answers(conn, [visit], clock.utc_now())[0]
+            return answer | {"attempts": queries.call_attempts(conn, wanted)}
+
+    @rpc
+    def claim_visit(self, order_id: str, by: str) -> dict[str, Any]:
+        """Say that `by` is on the phone with this customer, or still is; return the visit.
+
+        The claim ends CLAIM_S seconds later, when released, or when its holder records the call or fixes the
+        appointment. Raises NotFound, Invalid, Conflict (another's claim stands, or the visit is closed).
+        """
+        wanted = checked(VisitClaim, order_id=order_id, by=by)
+        with _refusals_as_conflicts(), self.store.transaction() as tx:
+            visit = _locked(tx, wanted.order_id)
+            domain.TABLE.decide(visit.state, domain.FixAppointment.trigger)
+            claims.claim(tx, wanted.order_id, wanted.by, self.policies.claim_lasts)
+            self._announce(tx, wanted.order_id)
+            return self._answers(tx.conn, [visit], tx.now)[0]
+
+    @rpc
+    def claim_next(self, by: str) -> dict[str, Any] | None:
+        """Claim the first due visit in the call order that nobody holds; return it, None where there is none.
+
+        Two who ask at once get two visits. A visit whose customer refused is not handed out. Raises Invalid.
+        """
+        wanted = checked(NextClaim, by=by)
+        with self.store.transaction() as tx:
+            order_id = claims.claim_next(tx, wanted.by, self.policies.claim_lasts, self.policies.urgency)
+            visit = None if order_id is None else queries.visit_row(tx.conn, order_id)
+            if visit is None:
+                return None
+            self._announce(tx, visit.order_id)
+            return self._answers(tx.conn, [visit], tx.now)[0]
+
+    @rpc
+    def release_visit(self, order_id: str, by: str) -> dict[str, Any]:
+        """End the caller's claim, if there is one; another's stays. Return the visit. Raises NotFound, Invalid."""
+        wanted = checked(VisitClaim, order_id=order_id, by=by)
+        with self.store.transaction() as tx:
+            visit = _locked(tx, wanted.order_id)
+            claims.release(tx, wanted.order_id, wanted.by)
+            self._announce(tx, wanted.order_id)
+            return self._answers(tx.conn, [visit], tx.now)[0]
 
     @rpc
     def record_call(
@@ -83,7 +147,7 @@ class SchedulingService(OperatedService):
         call_back_at: str | None = None,
         call_id: str | None = None,
     ) -> dict[str, Any]:
-        """Record a call attempt and return the visit. Raises NotFound, Conflict, Invalid.
+        """Record a call attempt, end the caller's claim, and return the visit. Raises NotFound, Conflict, Invalid.
 
         `call_id` (a UUID) makes a repeat harmless: a request can be delivered twice when the broker is lost.
         """
@@ -97,7 +161,9 @@ class SchedulingService(OperatedService):
             for step in SAGA.handle(tx, [command]):
                 visit = step.after
                 queries.add_call_attempt(tx.conn, UUID(step.message.message_id), call, tx.now)
-        return queries.visit_answer(visit, tx.now)
+                claims.check(tx, call.order_id, call.by)
+                self._end_call(tx, call.order_id, call.by)
+            return self._answers(tx.conn, [visit], tx.now)[0]
 
     @rpc
     def free_windows(self, order_id: str, from_: str | None = None, to: str | None = None) -> dict[str, Any]:
@@ -119,23 +185,40 @@ class SchedulingService(OperatedService):
 
     @rpc
     def set_appointment(
-        self, order_id: str, window_start: str, window_end: str, technician_id: str | None = None, by: str = "unknown"
+        self,
+        order_id: str,
+        window_start: str,
+        window_end: str,
+        technician_id: str | None = None,
+        by: str = "unknown",
+        revision: int | None = None,
     ) -> dict[str, Any]:
         """Fix or move the visit, with the best technician where none is named; return the visit.
 
-        Setting what stands already changes nothing. Raises NotFound, Conflict (taken, or closed), Invalid.
+        The caller's claim ends. Setting what stands already changes nothing. Raises NotFound, Invalid, Conflict
+        (taken, closed, another is on the phone with the customer, or the visit no longer has this `revision`).
         """
         wanted = checked(
             Appointment, order_id=order_id, by=by, window_start=window_start, window_end=window_end,
-            technician_id=technician_id,
+            technician_id=technician_id, revision=revision,
         )
         with _refusals_as_conflicts(), self.store.transaction() as tx:
             visit = _locked(tx, wanted.order_id)
             domain.TABLE.decide(visit.state, domain.FixAppointment.trigger)
             command = appointments.fix(tx, visit, wanted, self.policies.grid)
             if command is not None:
+                _check_revision(visit, wanted.revision)
                 visit = SAGA.command(tx, command).after
-        return queries.visit_answer(visit, tx.now)
+                claims.check(tx, wanted.order_id, wanted.by)
+            self._end_call(tx, wanted.order_id, wanted.by)
+            return self._answers(tx.conn, [visit], tx.now)[0]
+
+    @rpc
+    def day_board(self, date: str) -> dict[str, Any]:
+        """Return the `DayBoard` of a local day: who works when, and who is booked. Raises Invalid."""
+        wanted = checked(BoardDay, date=date)
+        with self.store.read() as conn:
+            return board.day_board(conn, wanted.date, self.policies.grid).model_dump(mode="json")
 
     @rpc
     def list_technicians(self) -> dict[str, Any]:
@@ -143,12 +226,29 @@ class SchedulingService(OperatedService):
         with self.store.read() as conn:
             return {"items": queries.technician_answers(conn, self.policies.grid, clock.utc_now())}
 
+    def _answers(self, conn: sa.Connection, visits: Sequence[domain.Visit], now: datetime) -> list[dict[str, Any]]:
+        held = claims.live(conn, [visit.order_id for visit in visits], now)
+        return [queries.visit_answer(v, held.get(v.order_id), self.policies.urgency, now) for v in visits]
+
+    def _end_call(self, tx: Tx, order_id: UUID, by: str) -> None:
+        claims.release(tx, order_id, by)
+        self._announce(tx, order_id)
+
+    def _announce(self, tx: Tx, *order_ids: UUID) -> None:
+        hints = [Change("visits", str(order_id)) for order_id in order_ids]
+        tx.after_commit(lambda: self.hints.announce(hints))
+
 
 def _locked(tx: Tx, order_id: UUID) -> domain.Visit:
     visit = SAGA.load(tx, [order_id])[order_id]
     if visit.state == NONE:
         raise _unknown(order_id)
     return visit
+
+
+def _check_revision(visit: domain.Visit, revision: int | None) -> None:
+    if revision not in (None, visit.revision):
+        raise Conflict(f"somebody moved this visit meanwhile: it has revision {visit.revision}, not {revision}")
 
 
 def _unknown(order_id: UUID) -> NotFound:

@@ -53,7 +53,7 @@ class Scheduling:
         self.now = WEDNESDAY_8_AM
         monkeypatch.setattr(clock, "utc_now", lambda: self.now)
         with self.store.engine.begin() as conn:
-            conn.execute(sa.text("truncate visits, technicians, bookings, call_attempts, outbox, inbox"))
+            conn.execute(sa.text("truncate visits, technicians, bookings, call_attempts, call_claims, outbox, inbox"))
             seed.seed(conn, TECHNICIANS)
 
     def call(self, method: str, *arguments: Any, **keywords: Any) -> Any:

@@ -133,7 +133,7 @@ def test_the_queue_says_whom_to_call_first(scheduling: Scheduling) -> None:
     ]
     scheduling.now = start + timedelta(hours=4)
     assert [orders[o] for o in scheduling.queue()] == [
-        "promised_early", "promised_late", "old", "missed", "new", "agreed", "refused"
+        "promised_early", "promised_late", "missed", "old", "new", "agreed", "refused"
     ]
     reasons = {orders[item["order_id"]]: item["why"] for item in scheduling.call("list_visits")["items"]}
     assert (reasons["promised_early"], reasons["missed"], reasons["new"]) == ("call_back_promised", "no_answer", "new")

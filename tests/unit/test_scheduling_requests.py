@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import Invalid
-from scheduling_svc import policy, queries
+from scheduling_svc import call_queue, policy, queries
 from scheduling_svc.requests import Appointment, Call, VisitList, checked, moment
 from scheduling_svc.seed import SeedTechnician
 
@@ -74,7 +74,7 @@ def test_a_bound_that_is_no_time_is_refused_by_name(value: Any) -> None:
 @pytest.mark.parametrize("cursor", ["", "e30", "bm90IGpzb24", "WzEsMiwzLDRd", "한글", "W10", "[" * 400])
 def test_a_cursor_of_our_own_making_only(cursor: str) -> None:
     with pytest.raises(Invalid) as refused:
-        queries._read_cursor(cursor)
+        call_queue._read_cursor(cursor)
     assert refused.value.fields[0]["field"] == "cursor"
 
 
