@@ -16,3 +16,8 @@ def utc_now() -> datetime:
 def new_uuid7() -> uuid.UUID:
     """A fresh UUIDv7 (RFC 9562)."""
     return uuid.UUID(bytes=uuid7().bytes)
+
+
+def rfc3339(moment: datetime) -> str:
+    """An aware moment as text, in UTC (RFC 3339)."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

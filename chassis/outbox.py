@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+
+from chassis import clock
 
 if TYPE_CHECKING:
     from chassis.db import OutgoingEvent, Tx
@@ -89,3 +92,31 @@ def republish(tx: Tx, order_id: str | uuid.UUID | None = None) -> int:
     count = tx.conn.execute(statement).rowcount
     tx.wake(RELAY)
     return int(count)
+
+
+def of_order(conn: sa.Connection, order_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
+    """The newest `limit` events that were sent, or wait to be, of one order; oldest first.
+
+    Each as `{"message_id", "event_type", "at", "sent_at", "causation_id", "traceparent"}`; `sent_at` is None until
+    the broker has confirmed it.
+    """
+    rows = conn.execute(
+        sa.text(
+            "select message_id, routing_key, body, created_at, sent_at from outbox"
+            " where order_id = :order_id order by id desc limit :limit"
+        ),
+        {"order_id": order_id, "limit": limit},
+    ).all()
+    return [_sent(row) for row in reversed(rows)]
+
+
+def _sent(row: sa.Row[Any]) -> dict[str, Any]:
+    envelope = json.loads(bytes(row.body))
+    return {
+        "message_id": str(row.message_id),
+        "event_type": row.routing_key,
+        "at": clock.rfc3339(row.created_at),
+        "sent_at": None if row.sent_at is None else clock.rfc3339(row.sent_at),
+        "causation_id": envelope.get("causation_id"),
+        "traceparent": envelope.get("traceparent"),
+    }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from chassis import clock
 from chassis.outbox import RELAY
 
 if TYPE_CHECKING:
@@ -114,6 +115,24 @@ def _item(row: sa.Row[Any]) -> dict[str, Any]:
         "parked_at": row.parked_at.isoformat(),
         "body": bytes(row.body).decode("utf-8", "replace")[:2000],
     }
+
+
+def of_order(conn: sa.Connection, order_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
+    """The oldest `limit` parked messages of one order, without their bodies, which hold personal data."""
+    rows = conn.execute(
+        sa.text(
+            "select id, message_id, event_type, queue, error, attempts, parked_at from parked_messages"
+            " where order_id = :order_id order by parked_at, id limit :limit"
+        ),
+        {"order_id": str(order_id), "limit": limit},
+    )
+    return [
+        {
+            "message_id": str(row.id), "event_id": row.message_id, "event_type": row.event_type, "queue": row.queue,
+            "error": row.error, "attempts": row.attempts, "parked_at": clock.rfc3339(row.parked_at),
+        }
+        for row in rows
+    ]
 
 
 def _cursor(at: datetime, key: uuid.UUID) -> str:

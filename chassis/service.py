@@ -1,4 +1,4 @@
-"""What every service offers its operators: health, logs, traces, and the same five RPC methods.
+"""What every service offers its operators: health, logs, traces, and the same six RPC methods.
 
 A service subclasses `OperatedService` and declares `name` and, where it has a database, `store`. Services with a
 store also get the outbox relay and the RPC methods; one without (it must start while the broker is down) does not.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging as stdlib_logging
 import types
+import uuid
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import eventlet
+import sqlalchemy as sa
 from kombu import Connection, Queue
 from kombu.exceptions import KombuError, OperationalError
 
+from chassis import inbox, outbox, parking
 from chassis import logging as chassis_logging
-from chassis import outbox, parking
 from chassis.health import HealthEndpoints
 from chassis.logging import Logging, get_logger
 from chassis.relay import OutboxRelay
@@ -25,7 +28,8 @@ from chassis.tracing import Tracing
 
 BROKER_TIMEOUT_S = 2.0
 MAX_PAGE = 200
-OPERATIONS = ("overview", "list_parked", "replay_parked", "drop_parked", "republish_events")
+MAX_IDS = 1000
+OPERATIONS = ("overview", "list_parked", "replay_parked", "drop_parked", "republish_events", "order_messages")
 
 _log = get_logger(__name__)
 
@@ -151,9 +155,39 @@ class OperatedService:
         _log.warning("events_republished", events=count, of_order=order_id or "all")
         return {"events": count}
 
+    def order_messages(self, order_id: str, message_ids: Sequence[str] = ()) -> dict[str, Any]:
+        """The messages of one order at this service, for an operator who asks what happened.
+
+        `{"service", "sent": [{"message_id", "event_type", "at", "sent_at", "causation_id", "traceparent"}],
+        "handled": [{"message_id", "at"}], "parked": [...]}`: the newest 200 sent, those of `message_ids` that took
+        effect here (what was sent where is the sender's to know), and the oldest 200 parked. Raises Invalid.
+        """
+        key = _uuid("order_id", order_id)
+        if not isinstance(message_ids, list | tuple) or len(message_ids) > MAX_IDS:
+            raise _invalid("message_ids", f"must be a list of at most {MAX_IDS} ids")
+        keys = [_uuid("message_ids", message_id) for message_id in message_ids]
+        with self.store.read() as conn:
+            return {
+                "service": self.name,
+                "sent": outbox.of_order(conn, key, MAX_PAGE),
+                "handled": self.handled_messages(conn, keys) if keys else [],
+                "parked": parking.of_order(conn, key, MAX_PAGE),
+            }
+
+    def handled_messages(self, conn: sa.Connection, message_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
+        """Those of these messages that took effect here, and when. A service with another inbox says so itself."""
+        return inbox.handled(conn, message_ids)
+
 
 def _invalid(field: str, message: str) -> Invalid:
     return Invalid(f"{field} {message}", [{"field": field, "message": message}])
+
+
+def _uuid(field: str, text: Any) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except (ValueError, TypeError, AttributeError):
+        raise _invalid(field, "must be a UUID") from None
 
 
 def _copy(function: Any) -> Any:

@@ -7,16 +7,16 @@ visits the newest revision counts, and the timeline sorts by when things happene
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 from contracts.errors import Invalid
 from contracts.events import EVENTS, Event
 from contracts.rejection import REJECTION_REASONS, RejectionCode
-from contracts.rpc import OrderStatus
+from contracts.rpc import OrderStatus, Risk
 from mypage_svc.texts import TEXTS
 
 SUBSCRIBES = tuple(EVENTS)
@@ -46,6 +46,15 @@ RANKS: dict[str, tuple[int, OrderStatus]] = {
 }
 """By event (an `activation_reverted` with its outcome): how far the order is when that has happened."""
 
+OPEN: tuple[OrderStatus, ...] = ("placed", "fallout", "activated", "scheduled", "cancelling", "rejecting")
+"""The statuses of orders that are under way, in the order of the flow."""
+
+RISKS: dict[str, Risk] = {
+    "placed": "not_activated", "fallout": "fallout", "activated": "no_visit", "scheduled": "no_result",
+    "cancelling": "not_put_back", "rejecting": "not_put_back",
+}
+"""What may be wrong with an order that waits too long in this status."""
+
 STATUSES: frozenset[str] = frozenset({"accepted"} | {status for status, _ in _RANKED})
 
 
@@ -62,7 +71,11 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One order's page (`contracts.rpc.OrderPage`), its parts as JSON. `phone` is digits only, for the search."""
+    """One order's page (`contracts.rpc.OrderPage`), its parts as JSON.
+
+    For the search: `phone` (digits only) and `ont_serial`. `waiting_since`: from when on the order's wait in this
+    status counts, None where it is closed.
+    """
 
     order_id: UUID
     status: str
@@ -78,6 +91,42 @@ class Page:
     updated_at: datetime
     timeline: list[dict[str, Any]]
     phone: str | None
+    ont_serial: str | None
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which orders are wanted: None is any. `phone` is digits only, `order_end` the last hex digits of the number."""
+
+    status: str | None = None
+    phone: str | None = None
+    ont_serial: str | None = None
+    order_end: str | None = None
+
+
+def filters(status: str | None, phone: Any, ont_serial: Any, order_end: Any) -> Filters:
+    """Read the filters as people write them; raise Invalid naming the one at fault."""
+    if status is not None and status not in STATUSES:
+        raise invalid("status", f"must be one of {', '.join(sorted(STATUSES))}")
+    return Filters(
+        status,
+        None if phone is None else phone_digits(phone),
+        None if ont_serial is None else _matching("ont_serial", ont_serial, "[A-Z]{4}[0-9A-F]{8}", str.upper),
+        None if order_end is None else _matching("order_end", order_end, "[0-9a-f]{4,32}", str.lower),
+    )
+
+
+def _matching(field: str, text: Any, pattern: str, case: Callable[[str], str]) -> str:
+    found = case(re.sub(r"[\s-]", "", text)) if isinstance(text, str) else ""
+    if not re.fullmatch(pattern, found):
+        raise invalid(field, f"must match {pattern}")
+    return found
+
+
+def invalid(field: str, message: str) -> Invalid:
+    """The error that names `field`."""
+    return Invalid(f"{field} {message}", [{"field": field, "message": message}])
 
 
 def fact(event: Event) -> Fact:
@@ -94,14 +143,16 @@ def fold(facts: Iterable[Fact]) -> Page:
     order = placed.payload if placed else {}
     customer = order.get("customer")
     status = _status(distinct)
+    visit = _visit(distinct)
+    results = newest["fieldwork_completed"].payload["results"] if "fieldwork_completed" in newest else None
     return Page(
         order_id=distinct[0].order_id,
         status=status,
         customer=customer,
         address=order.get("address"),
         items=order.get("items", []),
-        visit=_visit(distinct),
-        results=newest["fieldwork_completed"].payload["results"] if "fieldwork_completed" in newest else None,
+        visit=visit,
+        results=results,
         rejection=_rejection(newest.get("fieldwork_rejected")),
         cancel_refused=status == "completed" and _cancel_was_tried(newest),
         version=len(distinct),
@@ -109,7 +160,24 @@ def fold(facts: Iterable[Fact]) -> Page:
         updated_at=distinct[-1].occurred_at,
         timeline=[_entry(known) for known in distinct],
         phone=phone_digits(customer["phone"]) if customer else None,
+        ont_serial=results["ont_serial"] if results else None,
+        waiting_since=_waiting_since(status, visit, distinct[-1].occurred_at),
     )
+
+
+def risk(status: str, waiting_since: datetime | None, now: datetime, patience: Mapping[str, timedelta]) -> Risk | None:
+    """Why an order needs an operator's eye: it has waited longer than the `patience` with its status; else None.
+
+    A visit's result is not late before its window is over. An order in fallout needs one at once.
+    """
+    if waiting_since is None or status not in RISKS:
+        return None
+    return RISKS[status] if waiting_since <= late_since(status, now, patience) else None
+
+
+def late_since(status: str, now: datetime, patience: Mapping[str, timedelta]) -> datetime:
+    """Who has waited in `status` from this moment on, or longer, is at risk."""
+    return now - patience.get(status, timedelta(0))
 
 
 def phone_digits(text: Any) -> str:
@@ -149,6 +217,12 @@ def _visit(facts: list[Fact]) -> dict[str, Any] | None:
     payload = max(visits, key=lambda known: (known.payload["revision"], *_when(known))).payload
     shown = ("revision", "window_start", "window_end", "technician_id", "technician_name")
     return {name: payload[name] for name in shown}
+
+
+def _waiting_since(status: str, visit: dict[str, Any] | None, last_at: datetime) -> datetime | None:
+    if status not in OPEN:
+        return None
+    return datetime.fromisoformat(visit["window_end"]) if status == "scheduled" and visit else last_at
 
 
 def _rejection(rejected: Fact | None) -> dict[str, Any] | None:

@@ -26,6 +26,8 @@ events = sa.Table(
     sa.Column("event_type", sa.Text, nullable=False),
     sa.Column("occurred_at", TIMESTAMP, nullable=False),
     sa.Column("payload", JSON, nullable=False),
+    # When it was stored here. Not known of events from before this column.
+    sa.Column("received_at", TIMESTAMP, server_default=sa.func.now()),
     sa.Index("events_by_order", "order_id"),
 )
 
@@ -47,6 +49,20 @@ pages = sa.Table(
     sa.Column("updated_at", TIMESTAMP, nullable=False),
     sa.Column("timeline", JSON, nullable=False),
     sa.Column("phone", sa.Text),
+    sa.Column("ont_serial", sa.Text),
+    sa.Column("waiting_since", TIMESTAMP),
     sa.Index("pages_by_status", "status", "order_id"),
     sa.Index("pages_by_phone", "phone", "order_id"),
+)
+REVERSED_ID = sa.func.reverse(sa.func.replace(sa.cast(pages.c.order_id, sa.Text), "-", ""))
+
+sa.Index(
+    "pages_by_ont_serial", pages.c.ont_serial, pages.c.order_id, postgresql_where=pages.c.ont_serial.is_not(None)
+)
+# An order number is read out by its end.
+sa.Index("pages_by_end", REVERSED_ID.label("reversed_id"), postgresql_ops={"reversed_id": "text_pattern_ops"})
+# Counts and lateness of the orders under way, without reading their pages.
+sa.Index(
+    "pages_open", pages.c.status, pages.c.waiting_since, pages.c.order_id,
+    postgresql_include=["placed_at"], postgresql_where=pages.c.waiting_since.is_not(None),
 )

@@ -14,13 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
-from mypage_svc.domain import Fact, Page, rfc3339
-from mypage_svc.models import events, pages
+from mypage_svc.domain import Fact, Filters, Page, rfc3339
+from mypage_svc.models import REVERSED_ID, events, pages
 
 _FACT = [field.name for field in fields(Fact)]
 _PAGE = [field.name for field in fields(Page)]
-_ANSWER = [pages.c[name] for name in _PAGE if name != "phone"]
-_LISTED = [column for column in _ANSWER if column.name != "timeline"]
+_SEARCHED = {"phone", "ont_serial", "waiting_since"}
+_ANSWER = [pages.c[name] for name in _PAGE if name not in _SEARCHED]
+LISTED = [column for column in _ANSWER if column.name != "timeline"]
 
 # The rows of a batch travel as one JSON parameter: one statement text whatever their number, parsed once.
 _INSERT_EVENTS = sa.text(
@@ -69,33 +70,44 @@ def orders_after(conn: sa.Connection, last: UUID | None, limit: int) -> list[UUI
 
 
 def page_answer(page: Page) -> dict[str, Any]:
-    """Return a folded page as it is answered (`contracts.rpc.OrderPage`): JSON, without the search column."""
-    return _answer({name: getattr(page, name) for name in _PAGE if name != "phone"})
+    """Return a folded page as it is answered (`contracts.rpc.OrderPage`): JSON, without the search columns."""
+    return as_answer({name: getattr(page, name) for name in _PAGE if name not in _SEARCHED})
 
 
 def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
     row = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id)).mappings().one_or_none()
-    return None if row is None else _answer(dict(row))
+    return None if row is None else as_answer(dict(row))
 
 
-def list_pages(
-    conn: sa.Connection, status: str | None, phone: str | None, limit: int, cursor: str | None
-) -> dict[str, Any]:
+def list_pages(conn: sa.Connection, wanted: Filters, limit: int, cursor: str | None) -> dict[str, Any]:
     """Return a page of the list of orders, newest first, timelines left out.
 
-    `phone` is digits only. Raises Invalid where `cursor` is not one of ours.
+    Raises Invalid where `cursor` is not one of ours.
     """
-    query = sa.select(*_LISTED).order_by(pages.c.order_id.desc()).limit(limit + 1)
-    if status is not None:
-        query = query.where(pages.c.status == status)
-    if phone is not None:
-        query = query.where(pages.c.phone == phone)
+    query = sa.select(*LISTED).order_by(pages.c.order_id.desc()).limit(limit + 1)
+    if wanted.status is not None:
+        query = query.where(pages.c.status == wanted.status)
+    if wanted.phone is not None:
+        query = query.where(pages.c.phone == wanted.phone)
+    if wanted.ont_serial is not None:
+        query = query.where(pages.c.ont_serial == wanted.ont_serial)
+    if wanted.order_end is not None:
+        query = query.where(REVERSED_ID.like(f"{wanted.order_end[::-1]}%"))
     if cursor is not None:
         query = query.where(pages.c.order_id < _key(cursor))
-    rows = [_answer(dict(row)) for row in conn.execute(query).mappings()]
+    rows = [as_answer(dict(row)) for row in conn.execute(query).mappings()]
     items = rows[:limit]
     return {"items": items, "next_cursor": encode_cursor(items[-1]["order_id"]) if len(rows) > limit else None}
+
+
+def received(conn: sa.Connection, event_ids: Collection[UUID]) -> list[dict[str, Any]]:
+    """Which of these events are stored here, as `{"message_id", "at"}`; `at` is None where that was not noted."""
+    found = sa.select(events.c.event_id, events.c.received_at).where(events.c.event_id == _any(event_ids))
+    return [
+        {"message_id": str(row.event_id), "at": None if row.received_at is None else rfc3339(row.received_at)}
+        for row in conn.execute(found.order_by(events.c.received_at, events.c.event_id))
+    ]
 
 
 def _any(order_ids: Collection[UUID]) -> Any:
@@ -106,7 +118,8 @@ def _rows(names: Sequence[str], values: Iterable[Any]) -> str:
     return json.dumps([{name: getattr(value, name) for name in names} for value in values], default=_plain)
 
 
-def _answer(row: Mapping[str, Any]) -> dict[str, Any]:
+def as_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `pages` as JSON."""
     answer = {name: _plain(value) if isinstance(value, (datetime, UUID)) else value for name, value in row.items()}
     return {**answer, "timeline": answer.get("timeline", [])}
 

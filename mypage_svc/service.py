@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
+
+from chassis import clock
 from chassis.batch import batch_handler
 from chassis.db import Store, Tx
 from chassis.hints import Hints
 from chassis.rpc_server import rpc
 from chassis.service import OperatedService
 from contracts.changes import EXCHANGE, Change
-from contracts.errors import Invalid, NotFound
+from contracts.errors import NotFound
 from contracts.events import Event, decode
-from mypage_svc import domain, models, queries
+from mypage_svc import desk, domain, models, queries
 
 MAX_LIMIT = 200
 REBUILD_CHUNK = 500
@@ -59,15 +63,43 @@ class MypageService(OperatedService):
         phone: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        ont_serial: str | None = None,
+        order_end: str | None = None,
     ) -> dict[str, Any]:
-        """Return a page of orders, newest first, timelines left out; `phone` in any spelling. Raises Invalid."""
-        if status is not None and status not in domain.STATUSES:
-            raise _invalid("status", f"must be one of {', '.join(sorted(domain.STATUSES))}")
-        if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-            raise _invalid("limit", f"must be 1 to {MAX_LIMIT}")
-        digits = None if phone is None else domain.phone_digits(phone)
+        """Return a page of orders, newest first, timelines left out.
+
+        `phone` and `ont_serial` in any spelling; `order_end`: the last 4 or more hex digits of the order's number.
+        Raises Invalid.
+        """
+        wanted = domain.filters(status, phone, ont_serial, order_end)
+        _check_limit(limit)
         with self.store.read() as conn:
-            return queries.list_pages(conn, status, digits, limit, cursor)
+            return queries.list_pages(conn, wanted, limit, cursor)
+
+    @rpc
+    def count_orders(self) -> dict[str, Any]:
+        """How many orders are under way, by status and age: `{"items": [...]}` (see `desk.count_orders`)."""
+        with self.store.read() as conn:
+            return {"items": desk.count_orders(conn, clock.utc_now())}
+
+    @rpc
+    def list_at_risk(self, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of orders that have waited too long (`contracts.rpc.AtRisk`). Raises Invalid."""
+        _check_limit(limit)
+        with self.store.read() as conn:
+            return desk.list_at_risk(conn, clock.utc_now(), self._patience(), limit, cursor)
+
+    def handled_messages(self, conn: sa.Connection, message_ids: Sequence[UUID]) -> list[dict[str, Any]]:
+        """The events table is the inbox."""
+        return queries.received(conn, message_ids)
+
+    def _patience(self) -> dict[str, timedelta]:
+        undoing = "AT_RISK_UNDOING_S"
+        settings = {
+            "placed": "AT_RISK_PLACED_S", "activated": "AT_RISK_ACTIVATED_S", "scheduled": "AT_RISK_SCHEDULED_S",
+            "cancelling": undoing, "rejecting": undoing,
+        }
+        return {status: timedelta(seconds=float(self.settings[name])) for status, name in settings.items()}
 
     @rpc
     def rebuild(self) -> dict[str, int]:
@@ -94,5 +126,6 @@ def _refold(tx: Tx, order_ids: Collection[UUID]) -> list[domain.Page]:
     return pages
 
 
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(f"{field} {message}", [{"field": field, "message": message}])
+def _check_limit(limit: Any) -> None:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_LIMIT:
+        raise domain.invalid("limit", f"must be 1 to {MAX_LIMIT}")

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from kombu import Connection
 
 from chassis.service import Invalid, NotFound
 from chassis.web_server import WebServer
+from contracts.events import ActivationReverted
 from order_svc.service import OrderService
-from tests.harness.containers import call, fresh_vhost, running
+from tests.harness.containers import call, fresh_vhost, running, wiretap
 from tests.harness.databases import Databases
+from tests.harness.orders import place_order
 from tools.nodes import Nodes
 from tools.waiting import wait_until
 
@@ -40,10 +43,10 @@ def page(container: Any, path: str) -> str:
         return str(response.read().decode())
 
 
-def send_unreadable(broker: str) -> str:
+def send_unreadable(broker: str, body: bytes = b"not JSON") -> str:
     message_id = str(uuid4())
     with Connection(broker) as connection, connection.Producer() as producer:
-        producer.publish(b"not JSON", routing_key="order.events", message_id=message_id, content_type="text/plain")
+        producer.publish(body, routing_key="order.events", message_id=message_id, content_type="text/plain")
     return message_id
 
 
@@ -101,8 +104,45 @@ def test_wrong_arguments_are_named(service: Any) -> None:
         ("list_parked", {"limit": 0}, "limit"),
         ("list_parked", {"cursor": "not ours"}, "cursor"),
         ("republish_events", {"order_id": "not a UUID"}, "order_id"),
+        ("order_messages", {"order_id": "not a UUID"}, "order_id"),
+        ("order_messages", {"order_id": str(uuid4()), "message_ids": [7]}, "message_ids"),
+        ("order_messages", {"order_id": str(uuid4()), "message_ids": "x"}, "message_ids"),
+        ("order_messages", {"order_id": str(uuid4()), "message_ids": [str(uuid4())] * 1001}, "message_ids"),
     ]:
         with pytest.raises(Invalid) as refused:
             call(service, operation, **arguments)
         assert refused.value.fields[0]["field"] == field
     assert call(service, "republish_events", order_id=str(uuid4())) == {"events": 0}
+
+
+def test_the_messages_of_one_order_are_told_apart_from_all_others(service: Any, broker: str) -> None:
+    one, other = place_order(), place_order()
+    call(service, "place_orders", [one, other])
+    order_id = str(one["order_id"])
+    sent = call(service, "order_messages", order_id)["sent"]
+    assert [(item["event_type"], item["causation_id"]) for item in sent] == [("order_placed", None)]
+    with wiretap(broker):
+        wait_until(
+            lambda: call(service, "order_messages", order_id)["sent"][0]["sent_at"], "the broker has confirmed it"
+        )
+
+    call(service, "cancel_order", order_id)
+    answer = ActivationReverted(
+        event_id=uuid4(), occurred_at=datetime.now(UTC), order_id=UUID(order_id), outcome="cancelled",
+        causation_id=UUID(call(service, "order_messages", order_id)["sent"][1]["message_id"]),
+    )
+    call(service, "on_events", [answer])
+    known = call(service, "order_messages", order_id, [answer.message_id, str(uuid4())])
+    assert [item["event_type"] for item in known["sent"]] == [
+        "order_placed", "order_cancel_requested", "order_cancelled"
+    ]
+    assert known["sent"][2]["causation_id"] == answer.message_id
+    assert [item["message_id"] for item in known["handled"]] == [answer.message_id]
+    assert json.dumps(known), "must cross RPC"
+
+    # An event of this order that the table does not expect is parked after its retries, and told without its body.
+    send_unreadable(broker, json.dumps({"event_type": "no_such_event", "order_id": order_id}).encode())
+    parked = wait_until(lambda: call(service, "order_messages", order_id)["parked"], "the message is parked")
+    assert len(parked) == 1 and "no_such_event" in parked[0]["error"] and "body" not in parked[0]
+    assert call(service, "order_messages", str(other["order_id"]))["parked"] == []
+    call(service, "drop_parked", parked[0]["message_id"])

@@ -12,13 +12,14 @@ import pytest
 import sqlalchemy as sa
 from kombu import Connection, Exchange, Queue
 
+from chassis import clock
 from chassis.db import store_of
 from chassis.hints import Hints
 from contracts import changes
 from contracts.errors import Invalid, NotFound
 from contracts.events import EVENTS, Event
 from contracts.ids import new_id
-from contracts.rpc import OrderPage
+from contracts.rpc import AtRisk, OrderPage
 from fieldwork_svc.service import FieldworkService
 from mypage_svc import service as mypage_service
 from mypage_svc.models import Base
@@ -85,10 +86,13 @@ class Mypage:
         return wait_until(reached, f"version {version} of {order_id}", answered=(NotFound,))
 
     def content(self) -> dict[str, list[Any]]:
-        """Everything in pages and events, for comparing."""
+        """Everything in pages and events but when it arrived here, for comparing."""
         with self.db.connect() as conn:
             return {
-                name: [dict(row) for row in conn.execute(sa.text(f"select * from {name} order by 1")).mappings()]
+                name: [
+                    {column: value for column, value in row.items() if column != "received_at"}
+                    for row in conn.execute(sa.text(f"select * from {name} order by 1")).mappings()
+                ]
                 for name in ("pages", "events")
             }
 
@@ -172,7 +176,8 @@ def test_list_is_newest_first_in_pages_by_status_and_phone(mypage: Mypage) -> No
 
 
 def test_list_and_get_name_what_is_wrong(mypage: Mypage) -> None:
-    wrong = [("status", "happy"), ("phone", "x"), ("limit", 0), ("limit", 201), ("cursor", "x"), ("cursor", "WyJhIl0")]
+    wrong = [("status", "happy"), ("phone", "x"), ("limit", 0), ("limit", 201), ("cursor", "x"), ("cursor", "WyJhIl0"),
+             ("ont_serial", "x"), ("order_end", "xyz")]
     for field, value in wrong:
         with pytest.raises(Invalid) as caught:
             mypage.call("list_orders", **{field: value})
@@ -180,6 +185,63 @@ def test_list_and_get_name_what_is_wrong(mypage: Mypage) -> None:
     for nothing in (str(new_id()), "no-uuid", 7):
         with pytest.raises(NotFound):
             mypage.call("get_order", nothing)
+
+
+def test_orders_are_found_by_serial_and_by_the_end_of_their_number(mypage: Mypage) -> None:
+    orders = [new_id() for _ in range(3)]
+    mypage.handle([placed(order_id) for order_id in orders])
+    mypage.handle(a_completed_history(orders[1]))
+
+    def found(**wanted: str) -> list[str]:
+        return [item["order_id"] for item in mypage.call("list_orders", **wanted)["items"]]
+
+    assert found(ont_serial="hfrn1234abcd") == [str(orders[1])]
+    assert found(ont_serial="HFRN00000000") == []
+    for end in (str(orders[2])[-6:], str(orders[2])[-17:], str(orders[2])):
+        assert found(order_end=end.upper()) == [str(orders[2])]
+    assert found(order_end=str(orders[2])[-6:], status="completed") == []
+
+
+def test_counts_and_risks_follow_the_orders_under_way(mypage: Mypage, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed_only, failed, late, closed = (new_id() for _ in range(4))
+    mypage.handle([
+        placed(placed_only), placed(failed), placed(late), scheduled(late), *a_completed_history(closed),
+        an_event("activation_failed", failed, 5, reason="no port", attempts=3),
+    ])
+    window_end = START + timedelta(days=1, hours=2)
+    monkeypatch.setattr(clock, "utc_now", lambda: START + timedelta(minutes=9))
+    assert [(item["order_id"], item["risk"]) for item in mypage.call("list_at_risk")["items"]] == [
+        (str(failed), "fallout")
+    ]
+    monkeypatch.setattr(clock, "utc_now", lambda: window_end + timedelta(hours=4))
+    first = mypage.call("list_at_risk", limit=2)
+    rest = mypage.call("list_at_risk", limit=2, cursor=first["next_cursor"])
+    assert [(item["order_id"], item["risk"]) for item in first["items"] + rest["items"]] == [
+        (str(placed_only), "not_activated"), (str(failed), "fallout"), (str(late), "no_result")
+    ]
+    assert rest["items"][0]["since"] == "2026-11-26T03:00:00Z" and rest["next_cursor"] is None
+    assert [AtRisk(**item).risk for item in first["items"]] == ["not_activated", "fallout"]
+
+    counts = {item["status"]: item for item in mypage.call("count_orders")["items"]}
+    assert list(counts) == ["placed", "fallout", "activated", "scheduled", "cancelling", "rejecting"]
+    assert {status: item["count"] for status, item in counts.items() if item["count"]} == {
+        "placed": 1, "fallout": 1, "scheduled": 1
+    }
+    assert [counts["placed"][name] for name in ("over_1h", "over_1d", "over_3d")] == [1, 1, 0]
+    assert (counts["placed"]["oldest_at"], counts["placed"]["oldest_order_id"]) == (
+        "2026-11-25T01:00:00Z", str(placed_only)
+    )
+    assert counts["activated"]["oldest_at"] is None
+
+
+def test_an_operator_sees_which_messages_mypage_has_taken_in(mypage: Mypage) -> None:
+    order_id = new_id()
+    history = a_completed_history(order_id)
+    mypage.handle(history[:2])
+    known = mypage.call("order_messages", str(order_id), [event.message_id for event in history])
+    assert {item["message_id"] for item in known["handled"]} == {event.message_id for event in history[:2]}
+    assert all(item["at"] for item in known["handled"])
+    assert (known["service"], known["sent"], known["parked"]) == ("mypage", [], [])
 
 
 def test_rebuild_makes_the_same_pages_from_the_kept_events(mypage: Mypage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,20 @@ from contracts.errors import Invalid
 from contracts.events import EVENTS, Event
 from contracts.ids import new_id
 from contracts.rpc import OrderPage
-from mypage_svc.domain import RANKS, STATUSES, SUBSCRIBES, Fact, Page, fact, fold, phone_digits
+from mypage_svc.domain import (
+    OPEN,
+    RANKS,
+    RISKS,
+    STATUSES,
+    SUBSCRIBES,
+    Fact,
+    Page,
+    fact,
+    filters,
+    fold,
+    phone_digits,
+    risk,
+)
 from mypage_svc.queries import page_answer
 from mypage_svc.texts import TEXTS
 
@@ -177,3 +190,46 @@ def test_envelope_stays_out_of_the_kept_payload() -> None:
     kept = happened("order_placed")[0].payload
     assert set(kept) == {"customer", "address", "items"}
     assert not set(kept) & set(Event.model_fields)
+
+
+PATIENCE = {"placed": timedelta(minutes=10), "scheduled": timedelta(hours=4), "cancelling": timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(("history", "since", "late_after", "code"), [
+    (["order_placed"], START, timedelta(minutes=10), "not_activated"),
+    (["order_placed", "activation_failed"], START + timedelta(minutes=1), timedelta(0), "fallout"),
+    (["order_placed", "visit_scheduled/1"], VISIT["window_end"], timedelta(hours=4), "no_result"),
+    (["order_placed", "order_cancel_requested"], START + timedelta(minutes=1), timedelta(hours=1), "not_put_back"),
+])
+def test_an_order_that_waits_too_long_is_at_risk(
+    history: list[str], since: datetime, late_after: timedelta, code: str
+) -> None:
+    page = fold(happened(*history))
+    assert page.waiting_since == since
+    assert risk(page.status, page.waiting_since, since + late_after, PATIENCE) == code
+    assert risk(page.status, page.waiting_since, since + late_after - timedelta(seconds=1), PATIENCE) is None
+
+
+def test_a_closed_order_waits_for_nothing() -> None:
+    for closed in ("fieldwork_completed", "order_completed", "order_rejected", "order_cancelled"):
+        page = fold(happened("order_placed", closed))
+        assert page.waiting_since is None
+        assert risk(page.status, page.waiting_since, START + timedelta(days=99), PATIENCE) is None
+    assert set(RISKS) == set(OPEN)
+    assert STATUSES - set(OPEN) == {"accepted", "completed", "rejected", "cancelled"}
+
+
+def test_filters_are_read_as_people_write_them() -> None:
+    read = filters(None, "010-1234 5678", " hfrn1234abcd", "ABCD-0123")
+    assert (read.phone, read.ont_serial, read.order_end) == ("01012345678", "HFRN1234ABCD", "abcd0123")
+    assert fold(happened("order_placed", "fieldwork_completed")).ont_serial == "HFRN1234ABCD"
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("ont_serial", "HFRN"), ("ont_serial", "HFRN1234ABCG"), ("ont_serial", 7), ("ont_serial", ""),
+    ("order_end", "abc"), ("order_end", "wxyz"), ("order_end", "a" * 33), ("order_end", "%%%%"), ("order_end", 7),
+])
+def test_a_filter_that_can_match_nothing_is_named(field: str, value: Any) -> None:
+    with pytest.raises(Invalid) as refused:
+        filters(**{"status": None, "phone": None, "ont_serial": None, "order_end": None, field: value})
+    assert refused.value.fields[0]["field"] == field

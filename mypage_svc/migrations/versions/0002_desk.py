@@ -1,0 +1,44 @@
+"""What the operations desk asks for: orders by ONT serial, by the end of their number, by how long they have waited."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    timestamp = sa.DateTime(timezone=True)
+    op.add_column("events", sa.Column("received_at", timestamp))
+    # Set apart from the column, so that old events do not pretend to have come at the time of this migration.
+    op.alter_column("events", "received_at", server_default=sa.func.now())
+    op.add_column("pages", sa.Column("ont_serial", sa.Text))
+    op.add_column("pages", sa.Column("waiting_since", timestamp))
+    op.execute("update pages set ont_serial = results->>'ont_serial' where results is not null")
+    op.execute(
+        "update pages set waiting_since = case when status = 'scheduled'"
+        " then coalesce((visit->>'window_end')::timestamptz, updated_at) else updated_at end"
+        " where status in ('placed', 'fallout', 'activated', 'scheduled', 'cancelling', 'rejecting')"
+    )
+    op.create_index(
+        "pages_by_ont_serial", "pages", ["ont_serial", "order_id"], postgresql_where=sa.text("ont_serial is not null")
+    )
+    op.execute(
+        "create index pages_by_end on pages (reverse(replace(order_id::text, '-', '')) text_pattern_ops)"
+    )
+    op.create_index(
+        "pages_open", "pages", ["status", "waiting_since", "order_id"],
+        postgresql_include=["placed_at"], postgresql_where=sa.text("waiting_since is not null"),
+    )
+
+
+def downgrade() -> None:
+    for index in ("pages_open", "pages_by_end", "pages_by_ont_serial"):
+        op.drop_index(index, "pages")
+    op.drop_column("pages", "waiting_since")
+    op.drop_column("pages", "ont_serial")
+    op.drop_column("events", "received_at")
