@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,23 @@ import sqlalchemy as sa
 from honcho.environ import parse_procfile
 
 from tools import packages
-from tools.environment import http_ports, system_environment
+from tools.environment import HTTP, http_ports, system_environment
 from tools.keys import write_env
 from tools.network import REAL, SIM, Network
 from tools.nodes import Nodes
 from tools.paths import ROOT, SERVICES
+from tools.ports import free_port
 from tools.prepare import prepare
 from tools.process import Child, Part, has_ended
 from tools.waiting import NotInTime, wait_until
 
 ELEMENTS = "elements"
+
+
+def service_of(name: str) -> str:
+    """The service that a process belongs to: `order-2` is a further process of `order`."""
+    service, _, number = name.rpartition("-")
+    return service if number.isdecimal() else name
 
 
 def _argv(command: str) -> list[str]:
@@ -68,6 +76,7 @@ class System:
         self._ports = http_ports(fixed=fixed_ports)
         self.env: dict[str, str] = {}
         self.processes: dict[str, Child] = {}
+        self._commands: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -156,6 +165,49 @@ class System:
         """`kill -9` one process."""
         self.processes[name].kill()
 
+    def replicas(self, service: str) -> list[str]:
+        """The names of a service's processes: its own name, then `<service>-2` and so on."""
+        return [name for name in self.processes if service_of(name) == service]
+
+    def add_replica(self, service: str, *, wait: bool = True) -> str:
+        """Start one more process of a service, with a port of its own and, a gateway, a journal of its own.
+
+        Returns its name, by which it is stopped, killed or frozen like any other; with `wait` it is ready.
+        """
+        name = next(name for number in count(2) if (name := f"{service}-{number}") not in self.processes)
+        self._ports[name] = free_port()
+        self.processes[name] = self._child(name)
+        self.start(name, wait=wait)
+        return name
+
+    def remove_replica(self, name: str) -> None:
+        """Stop a process that `add_replica` started (SIGTERM), and forget it. A gateway's journal stays."""
+        if service_of(name) == name:
+            raise ValueError(f"{name} is no further replica: stop it instead")
+        self.processes.pop(name).stop()
+
+    def replace(self, name: str) -> None:
+        """Replace one process by a new one, which is ready before the old one is asked to stop.
+
+        A gateway's successor opens the same journal: there the old one stops first. Raises NotInTime where the new
+        one does not become ready; the old one stays then.
+        """
+        old, port = self.processes[name], self._ports[name]
+        if service_of(name) == "gateway":
+            old.stop()
+            self.start(name)
+            return
+        self._ports[name] = free_port()
+        self.processes[name] = new = self._child(name)
+        new.env = old.env | {self._port_variable(name): str(self._ports[name])}
+        try:
+            self.start(name)
+        except NotInTime:
+            self.processes[name], self._ports[name] = old, port
+            new.kill()
+            raise
+        old.stop()
+
     def freeze(self, name: str) -> None:
         """SIGSTOP one process: it hangs, its connections stay."""
         self.processes[name].freeze()
@@ -212,17 +264,25 @@ class System:
         return dict(os.environ) | self.env
 
     def _make_processes(self) -> dict[str, Child]:
-        commands = dict(parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes)
-        unknown = set(commands) ^ {ELEMENTS, *SERVICES}
+        self._commands = dict(parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes)
+        unknown = set(self._commands) ^ {ELEMENTS, *SERVICES}
         if unknown:
             raise RuntimeError(f"the Procfile and tools.paths.SERVICES disagree on {', '.join(sorted(unknown))}")
-        if self.network is not None:
-            del commands[ELEMENTS]
-        logs = self.folder / "logs"
-        return {
-            name: Child(name, _argv(command), env=self._full_env(), log=logs / f"{name}.log", cwd=ROOT)
-            for name, command in commands.items()
-        }
+        return {name: self._child(name) for name in self._commands if name != ELEMENTS or self.network is None}
+
+    def _child(self, name: str) -> Child:
+        """A process that has not been started: the service's command with the port that `name` was given."""
+        service = service_of(name)
+        env = self._full_env()
+        if service != name:
+            env[self._port_variable(name)] = str(self._ports[name])
+            env["JOURNAL_PATH"] = str(self.folder / f"journal-{name}.sqlite3")
+        log = self.folder / "logs" / f"{name}.log"
+        return Child(name, _argv(self._commands[service]), env=env, log=log, cwd=ROOT)
+
+    @staticmethod
+    def _port_variable(name: str) -> str:
+        return HTTP[service_of(name)][0]
 
 
 def _answers(port: int) -> bool:
