@@ -56,10 +56,11 @@ test: check ## check, then every test; with PYTEST_ARGS those without a browser 
 test-browser: setup ## the tests in a browser only
 	$(PY) -m pytest $(BROWSER_TESTS) $(PYTEST_ARGS)
 
-lock: setup ## requirements.in -> requirements.lock, with hashes
+lock: setup ## requirements.in -> requirements.lock, and the image's part of it, with hashes
 	$(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --annotation-style=line \
 	  --output-file=requirements.lock requirements.in
+	$(PY) -m tools.image_lock
 
 clean: ## remove what running and testing left (keeps .venv)
 	rm -rf .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
