@@ -18,10 +18,11 @@ def live_orders(system: System) -> set[str]:
 
 def wait_until_at_rest(system: System, timeout_s: float = 90.0) -> None:
     """Wait until nothing is on its way any more: outboxes empty, journal forwarded, no lease held."""
-    wait_until(lambda: not _on_the_way(system), lambda: f"at rest; still: {_on_the_way(system)}", timeout_s=timeout_s)
+    wait_until(lambda: not on_the_way(system), lambda: f"at rest; still: {on_the_way(system)}", timeout_s=timeout_s)
 
 
-def _on_the_way(system: System) -> list[str]:
+def on_the_way(system: System) -> list[str]:
+    """What has not arrived yet, in words."""
     found = []
     for service in SERVICES:
         [row] = system.db(service, "select count(*) as n from outbox where sent_at is null")
@@ -41,8 +42,8 @@ def assert_each_ended_once(system: System, expected: Mapping[str, str]) -> None:
     """
     wait_until_at_rest(system)
     ids = list(expected)
-    book = _states(system, "order", "select order_id, state from orders where order_id = any(:ids)", ids)
-    pages = _states(system, "mypage", "select order_id, status as state from pages where order_id = any(:ids)", ids)
+    book = states(system, "order", "select order_id, state from orders where order_id = any(:ids)", ids)
+    pages = states(system, "mypage", "select order_id, status as state from pages where order_id = any(:ids)", ids)
     problems = [
         f"{order_id}: meant to be {outcome}, order book {book.get(order_id)}, MyPage {pages.get(order_id)}"
         for order_id, outcome in expected.items()
@@ -54,12 +55,13 @@ def assert_each_ended_once(system: System, expected: Mapping[str, str]) -> None:
         for order_id, outcome in expected.items()
         if (outcome == "completed") != (order_id in live)
     ]
-    problems += _closed_twice(system, ids) + _open_ends(system, ids) + _parked(system, ids)
+    problems += closed_twice(system, ids) + open_ends(system, ids) + parked(system, ids)
     assert not problems, f"{len(problems)} broken promise(s):\n" + "\n".join(problems[:20])
     assert_no_drift(system)
 
 
-def _states(system: System, service: str, query: str, ids: list[str]) -> dict[str, str]:
+def states(system: System, service: str, query: str, ids: list[str]) -> dict[str, str]:
+    """The state of each order by its id; the query gives `order_id` and `state` of those in `:ids`."""
     return {str(row["order_id"]): row["state"] for row in system.db(service, _typed(query), ids=ids)}
 
 
@@ -67,7 +69,8 @@ def _typed(query: str) -> str:
     return query.replace(":ids", "cast(:ids as uuid[])")
 
 
-def _closed_twice(system: System, ids: list[str]) -> list[str]:
+def closed_twice(system: System, ids: list[str]) -> list[str]:
+    """Orders that did not close exactly once."""
     query = _typed(
         "select order_id, count(*) as n from outbox where order_id = any(:ids)"
         " and routing_key in ('order_completed', 'order_rejected', 'order_cancelled')"
@@ -76,7 +79,8 @@ def _closed_twice(system: System, ids: list[str]) -> list[str]:
     return [f"{row['order_id']}: closed {row['n']} times" for row in system.db("order", query, ids=ids)]
 
 
-def _open_ends(system: System, ids: list[str]) -> list[str]:
+def open_ends(system: System, ids: list[str]) -> list[str]:
+    """What services behind the order book have left open."""
     ends = {
         "activation": ("activations", ("reverted", "in_service")),
         "scheduling": ("visits", ("completed", "rejected", "cancelled")),
@@ -92,7 +96,8 @@ def _open_ends(system: System, ids: list[str]) -> list[str]:
     return found
 
 
-def _parked(system: System, ids: list[str]) -> list[str]:
+def parked(system: System, ids: list[str]) -> list[str]:
+    """Messages of these orders whose handler gave up."""
     return [
         f"{row['order_id']}: {service} parked {row['event_type']}: {row['error']}"
         for service in SERVICES

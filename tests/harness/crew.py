@@ -5,7 +5,7 @@ Whatever a client may try again they try again; anything else that goes wrong fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any, Literal
@@ -31,13 +31,17 @@ PATIENCE_S = 150.0
 
 
 class Crew:
-    """Works on orders side by side. `placed` maps each order id to the fate it is meant to have."""
+    """Works on orders side by side. `placed` maps each order id to the fate it is meant to have.
 
-    def __init__(self, system: System, hands: int = 8) -> None:
+    `make_client` gives each hand its client, where that is not one of the system's first gateway.
+    """
+
+    def __init__(self, system: System, hands: int = 8, make_client: Callable[[], Client] | None = None) -> None:
         self._system = system
         self._hands = hands
         self._days = cycle(range(1, 300))
-        self._clients = [Client(system.url, staff_password=system.env["STAFF_PASSWORD"]) for _ in range(hands)]
+        make = make_client or (lambda: Client(system.url, staff_password=system.env["STAFF_PASSWORD"]))
+        self._clients = [make() for _ in range(hands)]
         self.placed: dict[str, Fate] = {}
         self.statuses: list[int] = []
 

@@ -1,0 +1,153 @@
+"""HAProxy from the system's packages, in front of several gateways: health checks, drain, and safe repetition only.
+
+A request is repeated at another gateway where no connection could be made, so that nobody can have taken it. A GET is
+repeated also after a lost or missing answer. A POST is not: its client repeats it, with its Idempotency-Key.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from tools.packages import Server
+from tools.ports import free_port
+from tools.process import Child
+from tools.waiting import NotInTime, wait_until
+
+
+def find_server() -> str | None:
+    """The program, or None. Debian keeps it out of a plain user's path."""
+    return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+
+
+SERVER = Server(
+    "HAProxy",
+    ("haproxy",),
+    lambda: find_server() is not None,
+    "HAProxy elsewhere: Fedora: sudo dnf install haproxy; macOS: brew install haproxy.",
+)
+
+_CONFIG = """\
+global
+    maxconn 2000
+    stats socket ipv4@127.0.0.1:{control} level admin
+
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 75s
+    # An open stream says something every 10 s (PAGE_KEEP_ALIVE_S).
+    timeout server 30s
+    timeout queue 10s
+    # One request a connection to a gateway: none can meet a connection that is just being closed.
+    option http-server-close
+    option forwardfor
+    option redispatch 1
+    retries 3
+    retry-on conn-failure empty-response response-timeout
+
+frontend http
+    bind 127.0.0.1:{port}
+    default_backend gateways
+
+backend gateways
+    balance roundrobin
+    http-request disable-l7-retry unless METH_GET
+    option httpchk GET /readyz
+    http-check expect status 200
+    timeout check {timeout_ms}ms
+    default-server check inter {interval_ms}ms fall {fall} rise 1
+{servers}
+"""
+
+
+def configuration(
+    port: int, control: int, targets: Mapping[str, int], *, interval_s: float, timeout_s: float, fall: int
+) -> str:
+    """The configuration file. `targets`: ports of gateways on 127.0.0.1 by name. The health check asks /readyz every
+    `interval_s`, and after `fall` failures in a row the gateway gets no more requests.
+    """
+    servers = "\n".join(f"    server {name} 127.0.0.1:{target}" for name, target in targets.items())
+    return _CONFIG.format(
+        port=port, control=control, servers=servers, fall=fall,
+        interval_ms=int(interval_s * 1000), timeout_ms=int(timeout_s * 1000),
+    )  # fmt: skip
+
+
+class HAProxy:
+    """One private load balancer in front of `targets` (ports of gateways by name)."""
+
+    def __init__(
+        self,
+        folder: Path,
+        targets: Mapping[str, int],
+        *,
+        interval_s: float = 0.5,
+        timeout_s: float = 2.0,
+        fall: int = 2,
+    ) -> None:
+        self.port = free_port()
+        self._control = free_port()
+        self._targets = dict(targets)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "haproxy.cfg"
+        self._file.write_text(
+            configuration(self.port, self._control, targets, interval_s=interval_s, timeout_s=timeout_s, fall=fall)
+        )
+        log = folder.parent / "logs" / "haproxy.log"
+        command = [find_server() or "haproxy", "-db", "-f", str(self._file)]
+        self.process = Child("haproxy", command, env={"PATH": "/usr/sbin:/usr/bin:/bin"}, log=log, cwd=folder)
+
+    @property
+    def url(self) -> str:
+        """Where clients send their requests."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; returns when it has found every gateway to be ready."""
+        self.process.start()
+        try:
+            wait_until(self._all_up, "HAProxy has found every gateway", timeout_s=30)
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n{self.process.tail()}") from error
+
+    def stop(self) -> None:
+        self.process.kill()
+
+    def drain(self, name: str) -> None:
+        """Send this gateway no more requests; those it has are finished."""
+        self.command(f"set server gateways/{name} state drain")
+
+    def admit(self, name: str) -> None:
+        """Send this gateway requests again, as soon as it is found to be ready."""
+        self.command(f"set server gateways/{name} state ready")
+
+    def wait_admitted(self, name: str) -> None:
+        """Wait until this gateway gets requests."""
+        wait_until(lambda: self.state(name) == "UP", lambda: f"{name} gets requests; it is {self.state(name)}")
+
+    def state(self, name: str) -> str:
+        """What HAProxy holds a gateway to be: `UP`, `DOWN`, `DRAIN`, `MAINT`, sometimes with how far on the way."""
+        return self._statistics(name)["status"]
+
+    def sessions(self, name: str) -> int:
+        """How many requests this gateway is working on, streams among them."""
+        return int(self._statistics(name)["scur"])
+
+    def command(self, text: str) -> str:
+        """One command of HAProxy's runtime interface, and its answer."""
+        with socket.create_connection(("127.0.0.1", self._control), timeout=10) as control:
+            control.sendall(text.encode() + b"\n")
+            return b"".join(iter(lambda: control.recv(65536), b"")).decode()
+
+    def _statistics(self, name: str) -> dict[str, str]:
+        head, *rows = self.command("show stat").removeprefix("# ").splitlines()
+        found = [dict(zip(head.split(","), row.split(","), strict=False)) for row in rows if row]
+        return next(row for row in found if row["pxname"] == "gateways" and row["svname"] == name)
+
+    def _all_up(self) -> bool:
+        if not self.process.alive:
+            raise NotInTime(f"HAProxy ended with {self.process.exit_code}")
+        return all(self._statistics(name)["check_status"] == "L7OK" for name in self._targets)
