@@ -136,7 +136,7 @@ def _request(scheduling: Scheduling, row: Any, visits: Visits) -> str | NoAnswer
                 "request_visit", fallback=no_answer,
                 order_id=str(row.order_id), customer=row.customer, address=row.address, items=row.items,
             )
-        return answer if isinstance(answer, NoAnswer) else VisitAnswer.model_validate(answer).outcome
+        return answer if isinstance(answer, NoAnswer) else VisitAnswer.model_validate(answer, extra="ignore").outcome
     except DomainError as exc:
         pause_s = min(exc.retry_after_s, longest_s) if exc.retry_after_s is not None else None
         return NoAnswer(f"scheduling says: {exc}", exc.retry_after_s or 0.0, pause_s)

@@ -1,7 +1,8 @@
 """Every event of the system, its envelope and its payload: the one definition that all parts share.
 
 An event is a fact in the past tense. It travels as JSON on the topic exchange `oss.events` with its
-`event_type` as routing key. `decode` turns bytes into a typed event once, at the edge.
+`event_type` as routing key. `decode` turns bytes into a typed event once, at the edge, whichever release sent them
+(`contracts.versions`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from contracts import versions
 from contracts.orders import Address, Customer, OrderItem
 from contracts.rejection import RejectionCode
-
-SCHEMA_VERSION = 1
 
 
 class UnreadableEvent(ValueError):
@@ -31,13 +31,13 @@ class Value(BaseModel):
 class Event(Value):
     """The envelope. `occurred_at` is UTC (RFC 3339); `causation_id` is the message that led to this one.
 
-    `traceparent` follows W3C Trace Context.
+    `traceparent` follows W3C Trace Context. A type that has changed sets `schema_version` to its newest version.
     """
 
     TYPE: ClassVar[str]
 
     event_id: UUID
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = versions.FIRST
     occurred_at: AwareDatetime
     order_id: UUID
     causation_id: UUID | None = None
@@ -57,8 +57,8 @@ class Event(Value):
         return str(self.event_id)
 
     def encode(self) -> bytes:
-        """Return the event as JSON bytes, `event_type` included."""
-        payload = self.model_dump(mode="json")
+        """Return the event as JSON bytes, `event_type` included, in the version that this release sends."""
+        payload = versions.as_sent(self.TYPE, self.model_dump(mode="json"))
         return _dumps({"event_type": self.TYPE, **payload})
 
 
@@ -198,7 +198,10 @@ def _dumps(value: Any) -> bytes:
 
 
 def decode(body: bytes) -> Event:
-    """Turn a message body into its typed event; raise UnreadableEvent saying what was wrong."""
+    """Turn a message body into its typed event; raise UnreadableEvent saying what was wrong.
+
+    An older version is brought up to the newest. Unknown fields are ignored at any depth: a newer release may add some.
+    """
     try:
         data = json.loads(body)
     except (ValueError, UnicodeDecodeError) as exc:
@@ -209,10 +212,22 @@ def decode(body: bytes) -> Event:
     cls = EVENTS.get(event_type) if isinstance(event_type, str) else None
     if cls is None:
         raise UnreadableEvent(f"unknown event_type {event_type!r}")
-    version = data.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise UnreadableEvent(f"{event_type} has schema_version {version!r}, known up to {SCHEMA_VERSION}")
     try:
-        return cls.model_validate(data)
+        return cls.model_validate(_newest_form(cls.TYPE, data), extra="ignore")
     except ValidationError as exc:
         raise UnreadableEvent(f"malformed {event_type}: {exc.errors(include_url=False)}") from exc
+
+
+def _newest_form(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
+    version, newest = data.get("schema_version"), versions.newest(event_type)
+    if not isinstance(version, int) or isinstance(version, bool) or not versions.FIRST <= version <= newest:
+        raise UnreadableEvent(
+            f"{event_type} has schema_version {version!r}, known up to {newest}:"
+            " bring this service up to the release that sent it, then replay the message"
+        )
+    if version == newest:
+        return data
+    try:
+        return versions.upgraded(event_type, version, data) | {"schema_version": newest}
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
+        raise UnreadableEvent(f"malformed {event_type} of schema_version {version}: {exc!r}") from exc

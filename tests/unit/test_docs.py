@@ -38,7 +38,7 @@ def tracked() -> tuple[str, ...]:
         names = listed.stdout.decode().split("\0")
         return tuple(name for name in names if name and (ROOT / name).is_file())
     return tuple(str(path.relative_to(ROOT)) for path in ROOT.rglob("*")
-                 if path.is_file() and not {".venv", ".local"} & set(path.parts))
+                 if path.is_file() and not {".venv", ".local", "node_modules"} & set(path.parts))
 
 
 DOCUMENTS = [ROOT / name for name in tracked() if name.endswith(".md")]

@@ -32,7 +32,8 @@ def _tracked() -> list[Path]:
     if listed.returncode == 0:
         names = listed.stdout.decode().split("\0")
         return [ROOT / name for name in names if name and (ROOT / name).is_file()]
-    return [path for path in ROOT.rglob("*") if path.is_file() and not {".venv", ".local"} & set(path.parts)]
+    apart = {".venv", ".local", "node_modules"}
+    return [path for path in ROOT.rglob("*") if path.is_file() and not apart & set(path.parts)]
 
 
 FILES = _tracked()
