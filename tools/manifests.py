@@ -44,12 +44,14 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """The probes of one service and the time it has to end: `grace_s` is from preStop to SIGKILL."""
+    """The probes of one service and the time it has to end: `grace_s` is from preStop to SIGKILL, `liveness_grace_s`
+    from SIGTERM to SIGKILL where the liveness probe has failed for good."""
 
     startup: Probe
     readiness: Probe
     liveness: Probe
     grace_s: float
+    liveness_grace_s: float
     pre_stop: tuple[str, ...]
 
 
@@ -112,6 +114,9 @@ def read_probes(pod: Object) -> Probes:
         readiness=_probe(container["readinessProbe"]),
         liveness=_probe(container["livenessProbe"]),
         grace_s=float(pod["terminationGracePeriodSeconds"]),
+        liveness_grace_s=float(
+            container["livenessProbe"].get("terminationGracePeriodSeconds", pod["terminationGracePeriodSeconds"])
+        ),
         pre_stop=tuple(container["lifecycle"]["preStop"]["exec"]["command"]),
     )
 

@@ -89,7 +89,11 @@ class System:
 
     def service_url(self, name: str) -> str:
         """The HTTP address of one service (health and metrics; for the gateway everything)."""
-        return f"http://127.0.0.1:{self._ports[name]}"
+        return f"http://127.0.0.1:{self.port(name)}"
+
+    def port(self, name: str) -> int:
+        """The HTTP port of one process."""
+        return self._ports[name]
 
     @property
     def element_port(self) -> int:
