@@ -7,7 +7,7 @@ PY := .venv/bin/python
 BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test test-browser check shell audit bench bench-pages screenshots lock clean
+.PHONY: help setup run up down test test-browser check shell audit bench bench-pages screenshots lock image image-smoke sbom clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,9 +45,10 @@ bench-pages: setup ## how soon pages answer, and how soon MyPage can be used on 
 screenshots: setup ## a picture of each page in each language, into docs/screenshots
 	@PYTHONWARNINGS=ignore $(PY) -m tools.screenshots $(SCREENSHOTS_ARGS)
 
-check: setup ## ruff and mypy
+check: setup ## ruff and mypy; image, compose, manifests, alarms and pipeline are well formed
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) -m tools.manifests_check
 
 test: check ## check, then every test; with PYTEST_ARGS those without a browser only
 	$(PY) -m pytest $(PYTEST_ARGS)
@@ -61,6 +62,17 @@ lock: setup ## requirements.in -> requirements.lock, and the image's part of it,
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --annotation-style=line \
 	  --output-file=requirements.lock requirements.in
 	$(PY) -m tools.image_lock
+
+image: ## build the container image (needs Docker)
+	docker build --file deploy/Dockerfile --tag oss-nameko \
+	  --build-arg REVISION=$$(git rev-parse HEAD) $(IMAGE_ARGS) .
+
+image-smoke: ## every service of the image can be loaded, read-only and without a capability (needs Docker)
+	docker run --rm --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges oss-nameko \
+	  python -c 'import importlib, tools.paths; [importlib.import_module(f"{name}_svc.service") for name in tools.paths.SERVICES]'
+
+sbom: ## the image's libraries as a CycloneDX document, into .local/sbom.json
+	@$(PYTHON) -m tools.sbom .local/sbom.json
 
 clean: ## remove what running and testing left (keeps .venv)
 	rm -rf .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
