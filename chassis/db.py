@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from nameko_sqlalchemy.database import DB_URIS_KEY, Database, DatabaseWrapper, Session
 from sqlalchemy.orm import sessionmaker
 
-from chassis import clock, outbox, tracing
+from chassis import clock, dialect, outbox, tracing
 from chassis.models import ChassisTables, chassis_tables
 from chassis.settings import merged
 from chassis.wake import Wakes, wakes
@@ -79,7 +79,7 @@ class Tx:
         """
         keys = sorted({_lock_key(order_id) for order_id in order_ids})
         if keys:
-            self.conn.execute(_LOCK, {"keys": keys})
+            dialect.lock(self.conn, keys)
 
     def wake(self, name: str) -> None:
         """Wake the loop of that name once this transaction has committed."""
@@ -95,11 +95,6 @@ class Tx:
             wake.wake(name)
         for action in self._after_commit:
             action()
-
-
-_LOCK = sa.text(
-    "select count(pg_advisory_xact_lock(k)) from (select unnest(cast(:keys as bigint[])) as k order by 1) as s"
-)
 
 
 def _lock_key(order_id: uuid.UUID) -> int:
@@ -137,25 +132,7 @@ class Store(Database):
         config = merged(self.container.config)
         name = self.container.service_name
         uri = config[DB_URIS_KEY][f"{name}:{self.declarative_base.__name__}"]
-        self.engine = sa.create_engine(
-            uri,
-            pool_size=int(config["DB_POOL_SIZE"]),
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=True,
-            # Values are subscribers' data; an SQL error in the log shows none of them.
-            hide_parameters=True,
-            # A connection that was cut must be noticed by us, not by TCP an hour later.
-            connect_args={
-                "application_name": name,
-                "connect_timeout": 5,
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,
-            },
-            **self.engine_options,
-        )
+        self.engine = dialect.make_engine(uri, name, int(config["DB_POOL_SIZE"]), **self.engine_options)
         self.Session = sessionmaker(bind=self.engine, class_=Session, **self.session_options)
         self.tables = chassis_tables(self.declarative_base.metadata)
         self.exchange = str(config["EVENTS_EXCHANGE"])
@@ -164,7 +141,7 @@ class Store(Database):
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """One transaction, for extensions that have no worker."""
-        with self.engine.begin() as conn:
+        with dialect.transaction(self.engine) as conn:
             tx = Tx(conn, self.tables, self.exchange)
             yield tx
         tx.committed(self.wakes)
@@ -181,11 +158,6 @@ class Store(Database):
         return session
 
 
-# SQLSTATE: connection exceptions, insufficient resources, operator intervention, and what two transactions did to
-# each other. Cancelled statements (57014) are not among them: the statement may be to blame.
-_PASSING = ("08", "53", "57P", "40001", "40P01")
-
-
 def is_passing(error: BaseException | None) -> bool:
     """Whether the database is away, or so full or busy that the same work may well go through a moment later.
 
@@ -193,12 +165,7 @@ def is_passing(error: BaseException | None) -> bool:
     """
     if isinstance(error, sa.exc.TimeoutError):
         return True
-    if not isinstance(error, sa.exc.DBAPIError):
-        return False
-    code = getattr(error.orig, "pgcode", None)
-    if code is None:
-        return error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
-    return str(code).startswith(_PASSING)
+    return isinstance(error, sa.exc.DBAPIError) and dialect.is_passing(error)
 
 
 def store_of(container: Any) -> Store:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
-from chassis import clock
+from chassis import clock, dialect
 from chassis.db import Tx
+from chassis.models import chassis_tables
+
+_INBOX = chassis_tables(sa.MetaData()).inbox
 
 
 def claim(tx: Tx, message_ids: Iterable[str]) -> set[str]:
@@ -19,16 +21,12 @@ def claim(tx: Tx, message_ids: Iterable[str]) -> set[str]:
     if not values:
         return set()
     table = tx.tables.inbox
-    statement = pg.insert(table).values(values).on_conflict_do_nothing().returning(table.c.message_id)
+    statement = dialect.insert(tx.conn, table).values(values).on_conflict_do_nothing().returning(table.c.message_id)
     return {str(row.message_id) for row in tx.conn.execute(statement)}
 
 
 def handled(conn: sa.Connection, message_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
     """Those of these messages that have taken effect, as `{"message_id", "at"}`, oldest first."""
-    rows = conn.execute(
-        sa.text(
-            "select message_id, received_at from inbox where message_id = any(:ids) order by received_at, message_id"
-        ),
-        {"ids": list(message_ids)},
-    )
+    query = sa.select(_INBOX).where(dialect.among(conn, _INBOX.c.message_id, message_ids))
+    rows = conn.execute(query.order_by(_INBOX.c.received_at, _INBOX.c.message_id))
     return [{"message_id": str(row.message_id), "at": clock.rfc3339(row.received_at)} for row in rows]

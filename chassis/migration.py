@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context
 
+from chassis import dialect
 from chassis.models import chassis_tables
 
 
@@ -18,14 +19,13 @@ def run_env(metadata: sa.MetaData, service: str) -> None:
     """Run the migrations of `service` against the database named by `<SERVICE>_DB_URI`.
 
     Raises KeyError where the variable is missing: a migration never guesses its database. Two processes that
-    migrate at once wait for each other on an advisory lock.
+    migrate at once wait for each other.
     """
     uri = context.config.get_main_option("sqlalchemy.url") or os.environ[f"{service.upper()}_DB_URI"]
-    engine = sa.create_engine(uri, poolclass=sa.pool.NullPool)
+    engine = dialect.single_engine(uri)
     with engine.connect() as connection:
-        connection.execute(sa.text("select pg_advisory_lock(hashtextextended('alembic', 0))"))
-        connection.commit()
-        context.configure(connection=connection, target_metadata=metadata, compare_type=True)
+        more = dialect.lock_for_migration(connection)
+        context.configure(connection=connection, target_metadata=metadata, compare_type=True, **more)
         with context.begin_transaction():
             context.run_migrations()
     engine.dispose()

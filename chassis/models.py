@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
-TIMESTAMP = sa.DateTime(timezone=True)
+from chassis.dialect import JSON, SERIAL, TIMESTAMP
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,18 @@ def _outbox(metadata: sa.MetaData) -> sa.Table:
     table = sa.Table(
         "outbox",
         metadata,
-        sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
-        sa.Column("message_id", pg.UUID(as_uuid=True), nullable=False),
-        sa.Column("order_id", pg.UUID(as_uuid=True), nullable=True),
+        sa.Column("id", SERIAL, sa.Identity(), primary_key=True),
+        sa.Column("message_id", sa.Uuid, nullable=False),
+        sa.Column("order_id", sa.Uuid, nullable=True),
         sa.Column("exchange", sa.Text, nullable=False),
         sa.Column("routing_key", sa.Text, nullable=False),
-        sa.Column("headers", pg.JSONB, nullable=False, server_default="{}"),
+        sa.Column("headers", JSON, nullable=False, server_default="{}"),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("created_at", TIMESTAMP, nullable=False),
         sa.Column("sent_at", TIMESTAMP, nullable=True),
     )
-    sa.Index("outbox_unsent", table.c.id, postgresql_where=table.c.sent_at.is_(None))
+    unsent = table.c.sent_at.is_(None)
+    sa.Index("outbox_unsent", table.c.id, postgresql_where=unsent, sqlite_where=unsent)
     sa.Index("outbox_order", table.c.order_id)
     return table
 
@@ -49,7 +49,7 @@ def _inbox(metadata: sa.MetaData) -> sa.Table:
     return sa.Table(
         "inbox",
         metadata,
-        sa.Column("message_id", pg.UUID(as_uuid=True), primary_key=True),
+        sa.Column("message_id", sa.Uuid, primary_key=True),
         sa.Column("received_at", TIMESTAMP, nullable=False),
     )
 
@@ -59,12 +59,12 @@ def _parked(metadata: sa.MetaData) -> sa.Table:
         "parked_messages",
         metadata,
         # Our own key: what is parked may carry no id of its own, or one that is parked already.
-        sa.Column("id", pg.UUID(as_uuid=True), primary_key=True),
+        sa.Column("id", sa.Uuid, primary_key=True),
         sa.Column("message_id", sa.Text, nullable=True),
         sa.Column("order_id", sa.Text, nullable=True),
         sa.Column("event_type", sa.Text, nullable=False),
         sa.Column("queue", sa.Text, nullable=False),
-        sa.Column("headers", pg.JSONB, nullable=False),
+        sa.Column("headers", JSON, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("error", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),

@@ -9,15 +9,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
-from chassis import clock
+from chassis import clock, dialect
+from chassis.models import chassis_tables
 
 if TYPE_CHECKING:
     from chassis.db import OutgoingEvent, Tx
 
 RELAY = "outbox-relay"
-"""The wake-up call of the relay."""
+"""The wake-up call of the relay, and the lock of the one that publishes."""
+
+_OUTBOX = chassis_tables(sa.MetaData()).outbox
+_LAG = sa.select(sa.func.count(), sa.func.min(_OUTBOX.c.created_at)).where(_OUTBOX.c.sent_at.is_(None))
 
 
 def add(
@@ -53,31 +56,25 @@ def unsent(
     Leaves out the messages `but_ids` and everything of `but_orders`. One relay at a time publishes for a database,
     whatever the number of replicas: two would not keep the order.
     """
-    conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended('outbox-relay', 0))"))
+    dialect.lock_name(conn, RELAY)
     query = sa.select(table).where(table.c.sent_at.is_(None)).order_by(table.c.id).limit(limit)
     if but_ids:
-        query = query.where(table.c.id != sa.all_(sa.cast(list(but_ids), pg.ARRAY(sa.BigInteger))))
+        query = query.where(dialect.not_among(conn, table.c.id, but_ids))
     if but_orders:
-        others = table.c.order_id != sa.all_(sa.cast(list(but_orders), pg.ARRAY(pg.UUID(as_uuid=True))))
+        others = dialect.not_among(conn, table.c.order_id, but_orders)
         query = query.where(sa.or_(table.c.order_id.is_(None), others))
     return list(conn.execute(query))
 
 
 def mark_sent(conn: sa.Connection, table: sa.Table, ids: Sequence[int], now: datetime) -> None:
     """Note that the broker has confirmed these."""
-    conn.execute(table.update().where(table.c.id == sa.any_(sa.cast(list(ids), sa.ARRAY(sa.BigInteger)))),
-                 {"sent_at": now})
+    conn.execute(table.update().where(dialect.among(conn, table.c.id, ids)), {"sent_at": now})
 
 
-def lag(conn: sa.Connection, table: sa.Table | None = None) -> dict[str, Any]:
+def lag(conn: sa.Connection) -> dict[str, Any]:
     """How many messages wait and how old the oldest is: `{"unsent": int, "oldest_age_s": float | None}`."""
-    row = conn.execute(
-        sa.text(
-            "select count(*) as unsent, extract(epoch from now() - min(created_at)) as age"
-            " from outbox where sent_at is null"
-        )
-    ).one()
-    return {"unsent": row.unsent, "oldest_age_s": None if row.age is None else round(float(row.age), 3)}
+    unsent, oldest = conn.execute(_LAG).one()
+    return {"unsent": unsent, "oldest_age_s": oldest and round((clock.utc_now() - oldest).total_seconds(), 3)}
 
 
 def republish(tx: Tx, order_id: str | uuid.UUID | None = None) -> int:
@@ -100,13 +97,8 @@ def of_order(conn: sa.Connection, order_id: uuid.UUID, limit: int) -> list[dict[
     Each as `{"message_id", "event_type", "at", "sent_at", "causation_id", "traceparent"}`; `sent_at` is None until
     the broker has confirmed it.
     """
-    rows = conn.execute(
-        sa.text(
-            "select message_id, routing_key, body, created_at, sent_at from outbox"
-            " where order_id = :order_id order by id desc limit :limit"
-        ),
-        {"order_id": order_id, "limit": limit},
-    ).all()
+    query = sa.select(_OUTBOX).where(_OUTBOX.c.order_id == order_id).order_by(_OUTBOX.c.id.desc()).limit(limit)
+    rows = conn.execute(query).all()
     return [_sent(row) for row in reversed(rows)]
 
 

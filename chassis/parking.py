@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
-from chassis import clock
+from chassis import clock, dialect
+from chassis.models import chassis_tables
 from chassis.outbox import RELAY
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from chassis.delivery import Delivery
 
 MAX_ERROR = 4000
+
+_PARKED = chassis_tables(sa.MetaData()).parked
+_OLDEST_FIRST = (_PARKED.c.parked_at, _PARKED.c.id)
 
 
 def park(tx: Tx, queue: str, delivery: Delivery, error: str) -> None:
@@ -42,7 +45,7 @@ def park(tx: Tx, queue: str, delivery: Delivery, error: str) -> None:
 
 def _put(tx: Tx, key: uuid.UUID, values: dict[str, Any]) -> bool:
     table = tx.tables.parked
-    statement = pg.insert(table).values(id=key, **values)
+    statement = dialect.insert(tx.conn, table).values(id=key, **values)
     new = statement.excluded
     statement = statement.on_conflict_do_update(
         index_elements=["id"], set_={"error": new.error, "attempts": new.attempts}, where=table.c.body == new.body
@@ -84,18 +87,11 @@ def _key_of_content(delivery: Delivery) -> uuid.UUID:
 def list_parked(conn: sa.Connection, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
     """One page, oldest first: `{"items": [{message_id, order_id, event_type, error, attempts, parked_at, body}],
     "next_cursor"}`. Raises ValueError for a cursor that is not ours."""
-    where, parameters = "", {"limit": limit + 1}
+    query = sa.select(_PARKED).order_by(*_OLDEST_FIRST).limit(limit + 1)
     if cursor:
-        at, key = _read_cursor(cursor)
-        where = "where (parked_at, id) > (:at, :key)"
-        parameters |= {"at": at, "key": key}  # type: ignore[dict-item]
-    rows = conn.execute(
-        sa.text(
-            "select id, order_id, event_type, queue, error, attempts, parked_at, body"
-            f" from parked_messages {where} order by parked_at, id limit :limit"
-        ),
-        parameters,
-    ).all()
+        values = zip(_read_cursor(cursor), _OLDEST_FIRST, strict=True)
+        query = query.where(sa.tuple_(*_OLDEST_FIRST) > sa.tuple_(*(sa.literal(v, c.type) for v, c in values)))
+    rows = conn.execute(query).all()
     page = rows[:limit]
     more = len(rows) > limit
     return {
@@ -119,13 +115,8 @@ def _item(row: sa.Row[Any]) -> dict[str, Any]:
 
 def of_order(conn: sa.Connection, order_id: uuid.UUID, limit: int) -> list[dict[str, Any]]:
     """The oldest `limit` parked messages of one order, without their bodies, which hold personal data."""
-    rows = conn.execute(
-        sa.text(
-            "select id, message_id, event_type, queue, error, attempts, parked_at from parked_messages"
-            " where order_id = :order_id order by parked_at, id limit :limit"
-        ),
-        {"order_id": str(order_id), "limit": limit},
-    )
+    query = sa.select(_PARKED).where(_PARKED.c.order_id == str(order_id)).order_by(*_OLDEST_FIRST).limit(limit)
+    rows = conn.execute(query)
     return [
         {
             "message_id": str(row.id), "event_id": row.message_id, "event_type": row.event_type, "queue": row.queue,

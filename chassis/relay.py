@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from eventlet.event import Event
 from nameko.extensions import DependencyProvider
 
-from chassis import clock, metrics, outbox
+from chassis import clock, dialect, metrics, outbox
 from chassis.amqp import Link, LinkDown, Outcome
 from chassis.db import Store, store_of
 from chassis.health import register_check
@@ -158,7 +158,7 @@ class OutboxRelay(DependencyProvider):
         """Publish the oldest messages; whether there were any."""
         table = self._store.tables.outbox
         self._aside.wait_s()
-        with self._store.engine.begin() as conn:
+        with dialect.transaction(self._store.engine) as conn:
             messages = outbox.unsent(conn, table, BATCH, self._aside.ids, self._aside.orders)
             if not messages:
                 if not self._aside:

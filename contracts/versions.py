@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 Payload = dict[str, Any]
-"""An event as JSON, envelope included."""
+"""An event as JSON. Steps leave the envelope alone, which a stored event may lack."""
 
 FIRST = 1
 

@@ -9,12 +9,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from chassis.dialect import TIMESTAMP
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
 from mypage_svc.domain import OPEN, late_since, rfc3339, risk
 from mypage_svc.models import pages
 from mypage_svc.queries import LISTED, as_answer
 
 # The index `pages_open` answers the counts alone; ids are made in order of time, so the oldest order has the least.
+_AGES = {"hour_ago": timedelta(hours=1), "day_ago": timedelta(days=1), "three_days_ago": timedelta(days=3)}
 _COUNT = sa.text("""
     with counted as (
         select status, count(*) as count,
@@ -28,13 +30,15 @@ _COUNT = sa.text("""
         select order_id from pages where pages.status = counted.status order by order_id limit 1
     ) as oldest_order_id
     from counted
-""")
+""").bindparams(*(sa.bindparam(name, type_=TIMESTAMP) for name in _AGES)).columns(
+    sa.column("status", sa.Text), *(sa.column(name, sa.Integer) for name in ("count", "over_1h", "over_1d", "over_3d")),
+    sa.column("oldest_at", TIMESTAMP), sa.column("oldest_order_id", sa.Uuid),
+)
 
 
 def count_orders(conn: sa.Connection, now: datetime) -> list[dict[str, Any]]:
     """Of each status of orders under way: how many, how many of them were placed how long ago, and the oldest."""
-    ages = {"hour_ago": timedelta(hours=1), "day_ago": timedelta(days=1), "three_days_ago": timedelta(days=3)}
-    found = conn.execute(_COUNT, {name: now - age for name, age in ages.items()}).mappings()
+    found = conn.execute(_COUNT, {name: now - age for name, age in _AGES.items()}).mappings()
     counted = {row["status"]: dict(row) for row in found}
     none = {"count": 0, "over_1h": 0, "over_1d": 0, "over_3d": 0, "oldest_at": None, "oldest_order_id": None}
     return [_count(counted.get(status, none | {"status": status})) for status in OPEN]

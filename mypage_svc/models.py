@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase
 
+from chassis.dialect import JSON_OR_NULL as JSON
+from chassis.dialect import TIMESTAMP
 from chassis.models import chassis_tables
-
-TIMESTAMP = sa.DateTime(timezone=True)
-JSON = pg.JSONB(none_as_null=True)
 
 
 class Base(DeclarativeBase):
@@ -21,13 +19,15 @@ chassis_tables(Base.metadata)
 events = sa.Table(
     "events",
     Base.metadata,
-    sa.Column("event_id", pg.UUID(as_uuid=True), primary_key=True),
-    sa.Column("order_id", pg.UUID(as_uuid=True), nullable=False),
+    sa.Column("event_id", sa.Uuid, primary_key=True),
+    sa.Column("order_id", sa.Uuid, nullable=False),
     sa.Column("event_type", sa.Text, nullable=False),
     sa.Column("occurred_at", TIMESTAMP, nullable=False),
     sa.Column("payload", JSON, nullable=False),
     # When it was stored here. Not known of events from before this column.
     sa.Column("received_at", TIMESTAMP, server_default=sa.func.now()),
+    # The version of the payload (contracts.versions). Not known of events from before this column: those are of 1.
+    sa.Column("schema_version", sa.Integer),
     sa.Index("events_by_order", "order_id"),
 )
 
@@ -35,7 +35,7 @@ pages = sa.Table(
     "pages",
     Base.metadata,
     # Made at the gateway as UUIDv7, so "newest first" is the primary key backwards.
-    sa.Column("order_id", pg.UUID(as_uuid=True), primary_key=True),
+    sa.Column("order_id", sa.Uuid, primary_key=True),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("customer", JSON),
     sa.Column("address", JSON),
@@ -56,13 +56,18 @@ pages = sa.Table(
 )
 REVERSED_ID = sa.func.reverse(sa.func.replace(sa.cast(pages.c.order_id, sa.Text), "-", ""))
 
+_HAS_SERIAL = pages.c.ont_serial.is_not(None)
 sa.Index(
-    "pages_by_ont_serial", pages.c.ont_serial, pages.c.order_id, postgresql_where=pages.c.ont_serial.is_not(None)
+    "pages_by_ont_serial", pages.c.ont_serial, pages.c.order_id,
+    postgresql_where=_HAS_SERIAL, sqlite_where=_HAS_SERIAL,
 )
-# An order number is read out by its end.
-sa.Index("pages_by_end", REVERSED_ID.label("reversed_id"), postgresql_ops={"reversed_id": "text_pattern_ops"})
+# An order number is read out by its end. On PostgreSQL only: SQLite looks at every page, of which it has few.
+sa.Index(
+    "pages_by_end", REVERSED_ID.label("reversed_id"), postgresql_ops={"reversed_id": "text_pattern_ops"}
+).ddl_if(dialect="postgresql")
+_OPEN = pages.c.waiting_since.is_not(None)
 # Counts and lateness of the orders under way, without reading their pages.
 sa.Index(
     "pages_open", pages.c.status, pages.c.waiting_since, pages.c.order_id,
-    postgresql_include=["placed_at"], postgresql_where=pages.c.waiting_since.is_not(None),
+    postgresql_include=["placed_at"], postgresql_where=_OPEN, sqlite_where=_OPEN,
 )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
+from chassis import dialect
+from chassis.dialect import Rows
+from contracts import versions
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
 from mypage_svc.domain import Fact, Filters, Page, rfc3339
 from mypage_svc.models import REVERSED_ID, events, pages
@@ -21,38 +22,46 @@ _FACT = [field.name for field in fields(Fact)]
 _PAGE = [field.name for field in fields(Page)]
 _SEARCHED = {"phone", "ont_serial", "waiting_since"}
 _ANSWER = [pages.c[name] for name in _PAGE if name not in _SEARCHED]
+_STORED = [*(events.c[name] for name in _FACT), events.c.schema_version]
 LISTED = [column for column in _ANSWER if column.name != "timeline"]
 
-# The rows of a batch travel as one JSON parameter: one statement text whatever their number, parsed once.
-_INSERT_EVENTS = sa.text(
-    f"insert into events ({', '.join(_FACT)})"
-    f" select {', '.join(_FACT)} from jsonb_populate_recordset(null::events, cast(:rows as jsonb))"
-    " on conflict (event_id) do nothing"
-)
-_UPSERT_PAGES = sa.text(
-    f"insert into pages ({', '.join(_PAGE)})"
-    f" select {', '.join(_PAGE)} from jsonb_populate_recordset(null::pages, cast(:rows as jsonb))"
-    f" on conflict (order_id) do update set {', '.join(f'{name} = excluded.{name}' for name in _PAGE[1:])}"
-)
+
+def _plain(value: Any) -> str:
+    return rfc3339(value) if isinstance(value, datetime) else str(value)
+
+
+_EVENTS = Rows(events, [*_FACT, "schema_version"], key="event_id", replace=False, plain=_plain)
+_PAGES = Rows(pages, _PAGE, key="order_id", replace=True, plain=_plain)
 
 
 def add_events(conn: sa.Connection, facts: Iterable[Fact]) -> None:
-    """Store events in one statement; those known already stay as they are."""
-    conn.execute(_INSERT_EVENTS, {"rows": _rows(_FACT, facts)})
+    """Store events in one statement; those known already stay as they are.
+
+    In the version that is sent, so that a replica of the release before can fold them as well.
+    """
+    rows = _rows(_FACT, facts)
+    for row in rows:
+        payload = versions.as_sent(row["event_type"], row["payload"])
+        row["schema_version"] = payload.pop("schema_version")
+        row["payload"] = payload
+    _EVENTS.write(conn, rows)
 
 
 def facts_of(conn: sa.Connection, order_ids: Collection[UUID]) -> dict[UUID, list[Fact]]:
     """Return every stored event of these orders, by order, in one query."""
-    query = sa.select(*(events.c[name] for name in _FACT)).where(events.c.order_id == _any(order_ids))
+    known = dialect.among(conn, events.c.order_id, order_ids)
     by_order: dict[UUID, list[Fact]] = defaultdict(list)
-    for row in conn.execute(query):
-        by_order[row.order_id].append(Fact(*row))
+    for row in conn.execute(sa.select(*_STORED).where(known)):
+        fact, version = Fact(*row[:-1]), row.schema_version or versions.FIRST
+        if version < versions.newest(fact.event_type):
+            fact = replace(fact, payload=versions.upgraded(fact.event_type, version, fact.payload))
+        by_order[fact.order_id].append(fact)
     return by_order
 
 
 def save_pages(conn: sa.Connection, folded: Sequence[Page]) -> None:
     """Insert or replace pages in one statement."""
-    conn.execute(_UPSERT_PAGES, {"rows": _rows(_PAGE, folded)})
+    _PAGES.write(conn, _rows(_PAGE, folded))
 
 
 def drop_orphans(conn: sa.Connection) -> None:
@@ -103,29 +112,23 @@ def list_pages(conn: sa.Connection, wanted: Filters, limit: int, cursor: str | N
 
 def received(conn: sa.Connection, event_ids: Collection[UUID]) -> list[dict[str, Any]]:
     """Which of these events are stored here, as `{"message_id", "at"}`; `at` is None where that was not noted."""
-    found = sa.select(events.c.event_id, events.c.received_at).where(events.c.event_id == _any(event_ids))
+    found = sa.select(events.c.event_id, events.c.received_at).where(
+        dialect.among(conn, events.c.event_id, event_ids)
+    )
     return [
         {"message_id": str(row.event_id), "at": None if row.received_at is None else rfc3339(row.received_at)}
         for row in conn.execute(found.order_by(events.c.received_at, events.c.event_id))
     ]
 
 
-def _any(order_ids: Collection[UUID]) -> Any:
-    return sa.any_(sa.cast(list(order_ids), pg.ARRAY(pg.UUID(as_uuid=True))))
-
-
-def _rows(names: Sequence[str], values: Iterable[Any]) -> str:
-    return json.dumps([{name: getattr(value, name) for name in names} for value in values], default=_plain)
+def _rows(names: Sequence[str], values: Iterable[Any]) -> list[dict[str, Any]]:
+    return [{name: getattr(value, name) for name in names} for value in values]
 
 
 def as_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `pages` as JSON."""
     answer = {name: _plain(value) if isinstance(value, (datetime, UUID)) else value for name, value in row.items()}
     return {**answer, "timeline": answer.get("timeline", [])}
-
-
-def _plain(value: Any) -> str:
-    return rfc3339(value) if isinstance(value, datetime) else str(value)
 
 
 def _key(cursor: str) -> UUID:

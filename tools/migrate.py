@@ -10,11 +10,13 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from chassis.dialect import SQLITE
 from tools.paths import ROOT, SERVICES
 
 ADMIN_DATABASE = "postgres"
@@ -27,6 +29,10 @@ def ensure_database(uri: str) -> bool:
     may not make databases.
     """
     url = sa.make_url(uri)
+    if url.get_backend_name() == SQLITE:
+        file = Path(str(url.database))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return not file.exists()  # the first connection makes it
     admin = sa.create_engine(url.set(database=ADMIN_DATABASE), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
         query = sa.text("select 1 from pg_database where datname = :name")
@@ -37,12 +43,17 @@ def ensure_database(uri: str) -> bool:
         return True
 
 
+def config(service: str, uri: str) -> Config:
+    """Alembic's configuration for the service's migrations of the database `uri`."""
+    made = Config()
+    made.set_main_option("script_location", str(ROOT / f"{service}_svc" / "migrations"))
+    made.set_main_option("sqlalchemy.url", uri.replace("%", "%%"))
+    return made
+
+
 def migrate(service: str, uri: str) -> None:
     """Run the service's migrations up to the newest against the database `uri`."""
-    config = Config()
-    config.set_main_option("script_location", str(ROOT / f"{service}_svc" / "migrations"))
-    config.set_main_option("sqlalchemy.url", uri.replace("%", "%%"))
-    command.upgrade(config, "head")
+    command.upgrade(config(service, uri), "head")
 
 
 def migrate_all(environment: Mapping[str, str], services: tuple[str, ...] = SERVICES) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import uuid4
 
 import sqlalchemy as sa
 
+from chassis.dialect import SQLITE
 from tools.migrate import ADMIN_DATABASE, ensure_database, migrate
 from tools.nodes import Nodes
 
@@ -29,6 +31,14 @@ class Databases:
         self._admin(f'create database "{name}" template "{template}"')
         return self._nodes.database_uri(name)
 
+    def sqlite(self, service: str) -> str:
+        """The URI of a new SQLite file with the service's newest schema and no rows."""
+        folder = self._nodes.folder / "sqlite"
+        folder.mkdir(exist_ok=True)
+        uri = f"sqlite:///{folder / f'{service}_{uuid4().hex[:12]}.sqlite3'}"
+        migrate(service, uri)
+        return uri
+
     def empty(self) -> str:
         """The URI of a new database without any table."""
         uri = self._nodes.database_uri(f"t_empty_{uuid4().hex[:12]}")
@@ -37,6 +47,9 @@ class Databases:
 
     def drop(self, uri: str) -> None:
         """Drop a database, ending whatever is still connected."""
+        if sa.make_url(uri).get_backend_name() == SQLITE:
+            Path(str(sa.make_url(uri).database)).unlink()
+            return
         self._admin(f'drop database if exists "{sa.make_url(uri).database}" with (force)')
 
     def _admin(self, statement: str) -> None:

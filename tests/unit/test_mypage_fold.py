@@ -58,9 +58,9 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 }
 
 
-def happened(*names: str) -> list[Fact]:
+def events_of(*names: str) -> list[Event]:
     """A history, one event a minute. `activation_reverted/<outcome>` and `visit_scheduled/<revision>` say more."""
-    facts = []
+    events = []
     for minute, name in enumerate(names):
         event_type, _, more = name.partition("/")
         payload = dict(PAYLOADS.get(event_type, {}))
@@ -69,8 +69,13 @@ def happened(*names: str) -> list[Fact]:
         if event_type == "visit_scheduled":
             payload = VISIT | {"revision": int(more), "window_start": START + timedelta(days=int(more))}
         envelope = {"event_id": new_id(), "occurred_at": START + timedelta(minutes=minute), "order_id": ORDER}
-        facts.append(fact(EVENTS[event_type](**envelope, **payload)))
-    return facts
+        events.append(EVENTS[event_type](**envelope, **payload))
+    return events
+
+
+def happened(*names: str) -> list[Fact]:
+    """The same as MyPage keeps it."""
+    return [fact(event) for event in events_of(*names)]
 
 
 COMPLETED = ("order_placed", "activation_completed", "visit_scheduled/1", "visit_scheduled/2",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from chassis.dialect import TIMESTAMP, is_sqlite
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -12,33 +14,37 @@ depends_on = None
 
 
 def upgrade() -> None:
-    timestamp = sa.DateTime(timezone=True)
-    op.add_column("events", sa.Column("received_at", timestamp))
+    on_sqlite = is_sqlite(op.get_bind())
+    op.add_column("events", sa.Column("received_at", TIMESTAMP))
     # Set apart from the column, so that old events do not pretend to have come at the time of this migration.
-    op.alter_column("events", "received_at", server_default=sa.func.now())
+    with op.batch_alter_table("events") as events:
+        events.alter_column("received_at", server_default=sa.func.now())
     op.add_column("pages", sa.Column("ont_serial", sa.Text))
-    op.add_column("pages", sa.Column("waiting_since", timestamp))
+    op.add_column("pages", sa.Column("waiting_since", TIMESTAMP))
     op.execute("update pages set ont_serial = results->>'ont_serial' where results is not null")
+    moment = "strftime('%Y-%m-%d %H:%M:%f000', {})" if on_sqlite else "({})::timestamptz"
+    window_end = moment.format("visit->>'window_end'")
     op.execute(
         "update pages set waiting_since = case when status = 'scheduled'"
-        " then coalesce((visit->>'window_end')::timestamptz, updated_at) else updated_at end"
+        f" then coalesce({window_end}, updated_at) else updated_at end"
         " where status in ('placed', 'fallout', 'activated', 'scheduled', 'cancelling', 'rejecting')"
     )
+    has_serial, is_open = sa.text("ont_serial is not null"), sa.text("waiting_since is not null")
     op.create_index(
-        "pages_by_ont_serial", "pages", ["ont_serial", "order_id"], postgresql_where=sa.text("ont_serial is not null")
+        "pages_by_ont_serial", "pages", ["ont_serial", "order_id"],
+        postgresql_where=has_serial, sqlite_where=has_serial,
     )
-    op.execute(
-        "create index pages_by_end on pages (reverse(replace(order_id::text, '-', '')) text_pattern_ops)"
-    )
+    if not on_sqlite:
+        op.execute("create index pages_by_end on pages (reverse(replace(order_id::text, '-', '')) text_pattern_ops)")
     op.create_index(
         "pages_open", "pages", ["status", "waiting_since", "order_id"],
-        postgresql_include=["placed_at"], postgresql_where=sa.text("waiting_since is not null"),
+        postgresql_include=["placed_at"], postgresql_where=is_open, sqlite_where=is_open,
     )
 
 
 def downgrade() -> None:
     for index in ("pages_open", "pages_by_end", "pages_by_ont_serial"):
-        op.drop_index(index, "pages")
+        op.drop_index(index, "pages", if_exists=True)
     op.drop_column("pages", "waiting_since")
     op.drop_column("pages", "ont_serial")
     op.drop_column("events", "received_at")

@@ -1,0 +1,227 @@
+"""Where PostgreSQL and SQLite differ: types, locks, connections, rows. The one file that asks which it is.
+
+Every service runs on PostgreSQL. A service whose own statements keep to what is here (mypage) runs on SQLite as well:
+one file, one process. SQLite has one writer at a time, so there a transaction that writes is the only one, and every
+lock that PostgreSQL is asked for is held already.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from eventlet.semaphore import Semaphore
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects import sqlite
+
+SQLITE = "sqlite"
+BUSY_MS = 5000
+"""How long SQLite waits for another process that writes."""
+
+_UUIDS = pg.ARRAY(pg.UUID(as_uuid=True))
+_BIGINTS = pg.ARRAY(sa.BigInteger)
+_WRITERS: WeakKeyDictionary[sa.Engine, Semaphore] = WeakKeyDictionary()
+
+
+class _UtcText(sa.types.TypeDecorator[datetime]):
+    """A moment as text in UTC, which sorts as it should; SQLite has no zones."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+TIMESTAMP = sa.DateTime(timezone=True).with_variant(_UtcText(), SQLITE)
+JSON = sa.JSON().with_variant(pg.JSONB(), "postgresql")
+JSON_OR_NULL = sa.JSON(none_as_null=True).with_variant(pg.JSONB(none_as_null=True), "postgresql")
+"""None is SQL's NULL rather than JSON's."""
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), SQLITE)
+"""A number that the database gives out."""
+
+
+def is_sqlite(bind: sa.Connection | sa.Engine) -> bool:
+    return bind.dialect.name == SQLITE
+
+
+def make_engine(uri: str, service: str, pool_size: int, **options: Any) -> sa.Engine:
+    """The engine of a service: `pool_size` connections, and not one more."""
+    url = sa.make_url(uri)
+    on_sqlite = url.get_backend_name() == SQLITE
+    engine = sa.create_engine(
+        url,
+        poolclass=sa.QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=not on_sqlite,
+        # Values are subscribers' data; an SQL error in the log shows none of them.
+        hide_parameters=True,
+        connect_args={"check_same_thread": False} if on_sqlite else _postgres_arguments(service),
+        **options,
+    )
+    return _watched(engine) if on_sqlite else engine
+
+
+def single_engine(uri: str) -> sa.Engine:
+    """An engine that keeps no connection open: for migrations and tools."""
+    engine = sa.create_engine(uri, poolclass=sa.NullPool)
+    return _watched(engine) if is_sqlite(engine) else engine
+
+
+def _postgres_arguments(service: str) -> dict[str, Any]:
+    # A connection that was cut must be noticed by us, not by TCP an hour later.
+    return {
+        "application_name": service,
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+
+
+def _watched(engine: sa.Engine) -> sa.Engine:
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None  # we say when a transaction begins; the driver's own way excludes DDL
+        for pragma in ("journal_mode=wal", "synchronous=full", f"busy_timeout={BUSY_MS}", "foreign_keys=on"):
+            connection.execute(f"pragma {pragma}")
+        connection.create_function("reverse", 1, lambda text: text and text[::-1], deterministic=True)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A transaction that turns from reading to writing may find that it cannot; so it says at once what it is.
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("begin immediate" if writes else "begin")
+
+    return engine
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that writes; commits when the block ends, rolls back when it raises."""
+    if not is_sqlite(engine):
+        with engine.begin() as conn:
+            yield conn
+        return
+    # Greenlets wait for each other here: inside SQLite, waiting would hold up the one that is waited for.
+    with (
+        _WRITERS.setdefault(engine, Semaphore()),
+        engine.connect().execution_options(writes=True) as conn,
+        conn.begin(),
+    ):
+        yield conn
+
+
+_LOCK = sa.text(
+    "select count(pg_advisory_xact_lock(k)) from (select unnest(cast(:keys as bigint[])) as k order by 1) as s"
+)
+
+
+def lock(conn: sa.Connection, keys: Sequence[int]) -> None:
+    """Hold these keys (sorted) until the transaction ends."""
+    if keys and not is_sqlite(conn):
+        conn.execute(_LOCK, {"keys": keys})
+
+
+def lock_name(conn: sa.Connection, name: str) -> None:
+    """Hold this name until the transaction ends."""
+    if not is_sqlite(conn):
+        conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+
+def lock_for_migration(conn: sa.Connection) -> dict[str, Any]:
+    """Let one process migrate at a time; returns what Alembic's `configure` must know."""
+    if is_sqlite(conn):
+        # Its transaction is the lock: it holds DDL too, once the driver does not commit before each of it.
+        conn.execution_options(writes=True)
+        return {"transactional_ddl": True}
+    conn.execute(sa.text("select pg_advisory_lock(hashtextextended('alembic', 0))"))
+    conn.commit()
+    return {}
+
+
+def insert(conn: sa.Connection, table: sa.Table) -> Any:
+    """An insert that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    return sqlite.insert(table) if is_sqlite(conn) else pg.insert(table)
+
+
+def among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
+    """Whether the column (of ids: uuid or bigint) holds one of `values`: one statement text, whatever their number."""
+    if is_sqlite(conn):
+        return column.in_(values)
+    return column == sa.any_(sa.cast(list(values), _array(column)))
+
+
+def not_among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
+    """Whether it holds none of them."""
+    if is_sqlite(conn):
+        return column.not_in(values)
+    return column != sa.all_(sa.cast(list(values), _array(column)))
+
+
+def _array(column: sa.Column[Any]) -> Any:
+    return _UUIDS if isinstance(column.type, sa.Uuid) else _BIGINTS
+
+
+class Rows:
+    """Writes rows of a table, of these columns; where `key` is there already, replaces the row or leaves it.
+
+    On PostgreSQL they travel as one JSON parameter: one statement text whatever their number, parsed once. `plain`
+    makes JSON of what json cannot.
+    """
+
+    def __init__(
+        self, table: sa.Table, names: Sequence[str], *, key: str, replace: bool, plain: Callable[[Any], str]
+    ) -> None:
+        self._table, self._key, self._plain = table, key, plain
+        self._replaced = [name for name in names if name != key] if replace else []
+        columns = ", ".join(names)
+        taken = ", ".join(f"{name} = excluded.{name}" for name in self._replaced)
+        self._postgres = sa.text(
+            f"insert into {table.name} ({columns})"
+            f" select {columns} from jsonb_populate_recordset(null::{table.name}, cast(:rows as jsonb))"
+            f" on conflict ({key}) do {f'update set {taken}' if replace else 'nothing'}"
+        )
+
+    def write(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write them all."""
+        if not is_sqlite(conn):
+            conn.execute(self._postgres, {"rows": json.dumps(rows, default=self._plain)})
+        elif rows:
+            conn.execute(self._sqlite(), [dict(row) for row in rows])
+
+    def _sqlite(self) -> Any:
+        statement = sqlite.insert(self._table)
+        if not self._replaced:
+            return statement.on_conflict_do_nothing(index_elements=[self._key])
+        taken = {name: statement.excluded[name] for name in self._replaced}
+        return statement.on_conflict_do_update(index_elements=[self._key], set_=taken)
+
+
+# SQLSTATE: connection exceptions, insufficient resources, operator intervention, and what two transactions did to
+# each other. Cancelled statements (57014) are not among them: the statement may be to blame.
+_PASSING = ("08", "53", "57P", "40001", "40P01")
+_PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_NOMEM")
+
+
+def is_passing(error: sa.exc.DBAPIError) -> bool:
+    """Whether the database is away, or so full or busy that the same work may well go through a moment later."""
+    code = getattr(error.orig, "pgcode", None)
+    if code is not None:
+        return str(code).startswith(_PASSING)
+    name = getattr(error.orig, "sqlite_errorname", None)
+    if name is not None:
+        return str(name).startswith(_PASSING_SQLITE)
+    return error.connection_invalidated or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
