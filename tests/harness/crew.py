@@ -54,6 +54,12 @@ class Crew:
         """Bring each of these orders to its outcome."""
         self._together(self._finish, list(order_ids))
 
+    def adopt(self, order_id: str, token: str, fate: Fate) -> None:
+        """Work, with its subscriber's token, on an order that somebody else has placed."""
+        for known in self._clients:
+            known.remember(order_id, token)
+        self.placed[order_id] = fate
+
     def token(self, order_id: str) -> str:
         """The subscriber's token of an order that was placed here."""
         return self._clients[0].token(order_id)
@@ -82,9 +88,7 @@ class Crew:
         self.statuses.append(answer.status_code)
         body = answer.json()
         order_id = str(body["order_id"])
-        for known in self._clients:
-            known.remember(order_id, str(body["token"]))
-        self.placed[order_id] = fate
+        self.adopt(order_id, str(body["token"]), fate)
         return order_id
 
     def _finish(self, client: Client, order_id: str) -> None:

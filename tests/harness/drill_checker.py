@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,13 +42,15 @@ class Verdict:
 
 
 def judge(
-    system: System, expected: Mapping[str, str], *, keys: Mapping[str, str] | None = None, patience_s: float = 90.0
-) -> Verdict:
+    system: System, expected: Mapping[str, str], *, keys: Mapping[str, str] | None = None,
+    journals: Iterable[Path] = (), patience_s: float = 90.0,
+) -> Verdict:  # fmt: skip
     """Compare everything, once it is at rest. `expected`: each order's outcome by its id; `keys`: its
-    Idempotency-Key, under which the order book may hold one order only.
+    Idempotency-Key, under which the order book may hold one order only; `journals`: further ones than the gateways'.
     """
     found = Verdict()
-    journals = [path for name in system.replicas("gateway") if (path := journal_of(system, name)).exists()]
+    journals = [*journals, *(journal_of(system, name) for name in system.replicas("gateway"))]
+    journals = [path for path in journals if path.exists()]
     _come_to_rest(system, journals, found, patience_s)
     ids = list(expected)
     _books(system, expected, found)
