@@ -8,6 +8,8 @@ from typing import Any
 import jsonschema
 
 _REFERENCE = "#/components/schemas/"
+# With the document, so that it lives and its id stays its own.
+_VALIDATORS: dict[tuple[int, str], tuple[dict[str, Any], Any]] = {}
 
 
 def payload_schema(document: dict[str, Any], message: str) -> dict[str, Any]:
@@ -20,5 +22,8 @@ def payload_schema(document: dict[str, Any], message: str) -> dict[str, Any]:
 
 def problems(document: dict[str, Any], message: str, payload: Any) -> list[str]:
     """What keeps `payload` from being this message: empty where nothing does."""
-    validator = jsonschema.Draft202012Validator(payload_schema(document, message))
+    key = id(document), message
+    if key not in _VALIDATORS:
+        _VALIDATORS[key] = document, jsonschema.Draft202012Validator(payload_schema(document, message))
+    validator = _VALIDATORS[key][1]
     return [f"{message}: {error.json_path}: {error.message[:300]}" for error in validator.iter_errors(payload)]

@@ -33,11 +33,15 @@ class Databases:
 
     def sqlite(self, service: str) -> str:
         """The URI of a new SQLite file with the service's newest schema and no rows."""
-        folder = self._nodes.folder / "sqlite"
-        folder.mkdir(exist_ok=True)
-        uri = f"sqlite:///{folder / f'{service}_{uuid4().hex[:12]}.sqlite3'}"
+        uri = self.file()
         migrate(service, uri)
         return uri
+
+    def file(self) -> str:
+        """The URI of an SQLite file that is not there yet."""
+        folder = self._nodes.folder / "sqlite"
+        folder.mkdir(exist_ok=True)
+        return f"sqlite:///{folder / f'{uuid4().hex}.sqlite3'}"
 
     def empty(self) -> str:
         """The URI of a new database without any table."""

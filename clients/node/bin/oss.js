@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // oss events [TYPE...]        one JSON line for each event, until it is stopped
 // oss call METHOD [JSON]      the result as JSON; an error as JSON on standard error, and exit code 1
-// AMQP_URI names the broker, ASYNCAPI the document.
+// AMQP_URI names the broker, ASYNCAPI the document, TIMEOUT_MS how long a call may take (5000).
 
 import { fileURLToPath } from "node:url";
 import { connect } from "../src/index.js";
@@ -27,7 +27,8 @@ if (command === "events") {
   await client.closed;
 } else {
   try {
-    console.log(JSON.stringify(await client.call(rest[0], JSON.parse(rest[1] ?? "{}"))));
+    const timeoutMs = Number(process.env.TIMEOUT_MS ?? 5000);
+    console.log(JSON.stringify(await client.call(rest[0], JSON.parse(rest[1] ?? "{}"), { timeoutMs })));
   } catch ({ name, message, status, fields }) {
     console.error(JSON.stringify({ error: name, message, status, fields }));
     process.exitCode = 1;
