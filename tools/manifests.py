@@ -25,6 +25,15 @@ HPA_TOLERANCE = 0.1
 Object = dict[str, Any]
 
 
+class PlainLoader(yaml.SafeLoader):
+    """YAML as it stands. Nameko teaches the common loader to fill `${NAME}` from the environment, for good."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in found if tag.startswith("tag:yaml.org")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One HTTP probe; times in seconds. Kubernetes' defaults where the manifest says nothing."""
@@ -86,7 +95,7 @@ class Scaling:
 
 def documents(path: Path) -> Iterator[Object]:
     """The objects of one YAML file."""
-    yield from (found for found in yaml.safe_load_all(path.read_text(encoding="utf-8")) if found)
+    yield from (found for found in yaml.load_all(path.read_text(encoding="utf-8"), Loader=PlainLoader) if found)
 
 
 def workload(service: str) -> Object:

@@ -27,7 +27,7 @@ import yaml
 from compose_spec import PyCompose
 
 from tools.kustomize import RenderFailed, render
-from tools.manifests import KUBERNETES, Object
+from tools.manifests import KUBERNETES, Object, PlainLoader, documents
 from tools.packages import PackagesMissing, Server, ensure
 from tools.paths import ROOT
 
@@ -57,7 +57,15 @@ def interpolate(text: str, environment: Mapping[str, str]) -> str:
 
 def compose(environment: Mapping[str, str] | None = None) -> Object:
     """docker-compose.yml as compose reads it: merges done, variables replaced."""
-    loaded: Object = yaml.safe_load(interpolate(COMPOSE.read_text(encoding="utf-8"), environment or {}))
+
+    def read(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: read(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [read(inner) for inner in value]
+        return interpolate(value, environment or {}) if isinstance(value, str) else value
+
+    loaded: Object = read(yaml.load(COMPOSE.read_text(encoding="utf-8"), Loader=PlainLoader))
     return loaded
 
 
@@ -113,7 +121,7 @@ def overlay_faults(overlay: str) -> Iterator[str]:
 
 def rule_groups() -> Object:
     """The alarms as Prometheus itself reads them."""
-    found = yaml.safe_load((MONITORING / "rules.yaml").read_text(encoding="utf-8"))
+    (found,) = documents(MONITORING / "rules.yaml")
     return {"groups": found["spec"]["groups"]}
 
 
