@@ -1,4 +1,4 @@
-"""order_svc's tables: one row an order, beside the chassis' own."""
+"""order_svc's tables: one row an order, and its further ids, beside the chassis' own."""
 
 from __future__ import annotations
 
@@ -40,4 +40,14 @@ table = sa.Table(
         unique=True,
         postgresql_where=sa.text("idempotency_key is not null"),
     ),
+)
+
+# Two gateways that are given the same request, each with a client's one Idempotency-Key, make an id each. The order
+# stands under the id that came first; whoever was told the other one finds it here.
+aliases = sa.Table(
+    "order_aliases",
+    Base.metadata,
+    sa.Column("order_id", pg.UUID(as_uuid=True), primary_key=True),
+    sa.Column("stands_as", pg.UUID(as_uuid=True), nullable=False),
+    sa.Column("created_at", TIMESTAMP, nullable=False),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import ValidationError
+from sqlalchemy.dialects import postgresql as pg
 
 from chassis.db import Tx
 from chassis.saga import Saga
@@ -35,13 +36,15 @@ def read_order(raw: Any, min_internet_quantity: int) -> PlaceOrder:
 def place(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> list[PlaceOrderResult]:
     """Store these orders and return a result for each, in their order.
 
-    An order whose idempotency key is known already is that first order; with another content it is a conflict.
+    An order whose idempotency key is known already is that first order, and its id a further one of that; with another
+    content it is a conflict.
     """
     keys = [order.idempotency_key for order in orders if order.idempotency_key]
     tx.lock([uuid.uuid5(KEY_NAMESPACE, key) for key in keys])
     known = _by_key(tx, keys)
     results: list[PlaceOrderResult] = []
     commands: list[domain.Place] = []
+    aliases: dict[uuid.UUID, uuid.UUID] = {}
     for order in orders:
         digest = domain.content_hash(order)
         if order.idempotency_key:
@@ -51,12 +54,20 @@ def place(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> lis
                 results.append(PlaceOrderResult(order_id=order.order_id, status="invalid", error=error.as_dict()))
                 continue
             if first_id != order.order_id:
+                aliases[order.order_id] = first_id
                 results.append(PlaceOrderResult(order_id=first_id, status="placed"))
                 continue
         commands.append(domain.Place(order))
         results.append(PlaceOrderResult(order_id=order.order_id, status="placed"))
     saga.commands(tx, commands)
+    _keep(tx, aliases)
     return results
+
+
+def standing_id(conn: sa.Connection, order_id: uuid.UUID) -> uuid.UUID:
+    """The id under which an order stands that was given `order_id`: that same one, unless it is a further one."""
+    query = sa.select(models.aliases.c.stands_as).where(models.aliases.c.order_id == order_id)
+    return conn.execute(query).scalar_one_or_none() or order_id
 
 
 def invalid(raw: Any, error: DomainError) -> PlaceOrderResult:
@@ -66,6 +77,15 @@ def invalid(raw: Any, error: DomainError) -> PlaceOrderResult:
     except (KeyError, TypeError, ValueError, AttributeError):
         order_id = None
     return PlaceOrderResult(order_id=order_id, status="invalid", error=error.as_dict())
+
+
+def _keep(tx: Tx, aliases: dict[uuid.UUID, uuid.UUID]) -> None:
+    if not aliases:
+        return
+    rows = [
+        {"order_id": order_id, "stands_as": first, "created_at": tx.now} for order_id, first in sorted(aliases.items())
+    ]
+    tx.conn.execute(pg.insert(models.aliases).values(rows).on_conflict_do_nothing())
 
 
 def _by_key(tx: Tx, keys: Sequence[str]) -> dict[str, tuple[uuid.UUID, str]]:

@@ -50,24 +50,28 @@ class OrderService(OperatedService):
 
     @rpc
     def cancel_order(self, order_id: str, reason: str = "", requested_by: str = "") -> dict[str, str]:
-        """Ask for the order's cancellation. Repeating it changes nothing. Raises NotFound, Conflict."""
-        command = domain.Cancel(order_id_of(order_id), reason, requested_by)
+        """Ask for the order's cancellation. Repeating it changes nothing. Raises NotFound, Conflict.
+
+        `{"order_id", "status"}`, with the id under which the order stands.
+        """
+        asked = order_id_of(order_id)
         with self.store.transaction() as tx:
+            command = domain.Cancel(placement.standing_id(tx.conn, asked), reason, requested_by)
             if not SAGA.load(tx, [command.order_id])[command.order_id].state:
                 raise NotFound(f"there is no order {order_id}")
             try:
                 order = SAGA.command(tx, command).after
             except Refused as refused:
                 raise Conflict(refused.why) from refused
-        return {"order_id": order_id, "status": order.state}
+        return {"order_id": str(order.order_id), "status": order.state}
 
     @rpc
     def get_order(self, order_id: str) -> dict[str, Any]:
-        """The order as the order book has it. Raises NotFound."""
+        """The order as the order book has it, under the id under which it stands. Raises NotFound."""
+        asked = order_id_of(order_id)
         with self.store.read() as conn:
-            row = conn.execute(
-                sa.select(models.table).where(models.table.c.order_id == order_id_of(order_id))
-            ).one_or_none()
+            standing = placement.standing_id(conn, asked)
+            row = conn.execute(sa.select(models.table).where(models.table.c.order_id == standing)).one_or_none()
         if row is None:
             raise NotFound(f"there is no order {order_id}")
         return {
