@@ -37,10 +37,12 @@ class OutgoingEvent(Protocol):
 class Tx:
     """One local transaction: changes and the events they cause commit together, or not at all."""
 
-    def __init__(self, conn: sa.Connection, tables: ChassisTables, exchange: str) -> None:
+    def __init__(
+        self, conn: sa.Connection, tables: ChassisTables, exchange: str, now: datetime | None = None
+    ) -> None:
         self.conn = conn
         self.tables = tables
-        self.now: datetime = clock.utc_now()
+        self.now: datetime = now or clock.utc_now()
         self._exchange = exchange
         self._wake: set[str] = set()
         self._after_commit: list[Callable[[], None]] = []
@@ -115,6 +117,10 @@ class StoreSession(DatabaseWrapper):
         with self._store.transaction() as tx:
             yield tx
 
+    def now(self, conn: sa.Connection) -> datetime:
+        """The present moment as transactions have it."""
+        return self._store.now(conn)
+
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection for reading."""
@@ -123,7 +129,11 @@ class StoreSession(DatabaseWrapper):
 
 
 class Store(Database):
-    """Dependency provider. Settings: `DB_URIS`, `DB_POOL_SIZE`, `EVENTS_EXCHANGE`."""
+    """Dependency provider. Settings: `DB_URIS`, `DB_POOL_SIZE`, `EVENTS_EXCHANGE`, `DATABASE_CLOCK`.
+
+    With DATABASE_CLOCK, times in transactions are the database's: leases, due times and claims mean the same to all
+    processes of a service, on machines whose clocks do not agree.
+    """
 
     engine: sa.Engine
     tables: ChassisTables
@@ -137,12 +147,18 @@ class Store(Database):
         self.tables = chassis_tables(self.declarative_base.metadata)
         self.exchange = str(config["EVENTS_EXCHANGE"])
         self.wakes = wakes(self.container)
+        by_database = bool(config.get("DATABASE_CLOCK", True))
+        self._clock = clock.SharedClock[sa.Connection](dialect.now if by_database else lambda conn: None)
+
+    def now(self, conn: sa.Connection) -> datetime:
+        """The present moment as transactions have it."""
+        return self._clock.now(conn)
 
     @contextmanager
     def transaction(self) -> Iterator[Tx]:
         """One transaction, for extensions that have no worker."""
         with dialect.transaction(self.engine) as conn:
-            tx = Tx(conn, self.tables, self.exchange)
+            tx = Tx(conn, self.tables, self.exchange, self.now(conn))
             yield tx
         tx.committed(self.wakes)
 

@@ -54,6 +54,14 @@ def is_sqlite(bind: sa.Connection | sa.Engine) -> bool:
     return bind.dialect.name == SQLITE
 
 
+def now(conn: sa.Connection) -> datetime | None:
+    """The database's time; None where it is a file on this machine and has no other than ours."""
+    if is_sqlite(conn):
+        return None
+    told: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return told
+
+
 def make_engine(uri: str, service: str, pool_size: int, **options: Any) -> sa.Engine:
     """The engine of a service: `pool_size` connections, and not one more."""
     url = sa.make_url(uri)

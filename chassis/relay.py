@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from eventlet.event import Event
 from nameko.extensions import DependencyProvider
 
-from chassis import clock, dialect, metrics, outbox
+from chassis import dialect, metrics, outbox
 from chassis.amqp import Link, LinkDown, Outcome
 from chassis.db import Store, store_of
 from chassis.health import register_check
@@ -168,7 +168,7 @@ class OutboxRelay(DependencyProvider):
             outcomes, problem = self._publish(messages)
             confirmed = [message for message in messages if outcomes.get(message.id) is Outcome.CONFIRMED]
             if confirmed:
-                outbox.mark_sent(conn, table, [message.id for message in confirmed], clock.utc_now())
+                outbox.mark_sent(conn, table, [message.id for message in confirmed], self._store.now(conn))
         self._aside.taken(confirmed)
         metrics.OUTBOX_PUBLISHED.labels(self._name).inc(len(confirmed))
         bad = [m for m in messages if outcomes.get(m.id) in (Outcome.RETURNED, Outcome.REFUSED)]

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chassis import clock
 from chassis.batch import batch_handler
 from chassis.db import Store, Tx
 from chassis.hints import Hints
@@ -78,8 +77,8 @@ class SchedulingService(OperatedService):
     def list_visits(self, state: str | None = None, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
         """Return a page of the call queue, whom to call first; or of the visits in `state`. Raises Invalid."""
         wanted = checked(VisitList, state=state, limit=limit, cursor=cursor)
-        now = clock.utc_now()
         with self.store.read() as conn:
+            now = self.store.now(conn)
             visits, following = call_queue.list_visits(
                 conn, wanted.state, wanted.limit, wanted.cursor, self.policies.urgency, now
             )
@@ -94,7 +93,7 @@ class SchedulingService(OperatedService):
             visit = queries.visit_row(conn, wanted)
             if visit is None:
                 raise _unknown(wanted)
-            answer = self._answers(conn, [visit], clock.utc_now())[0]
+            answer = self._answers(conn, [visit], self.store.now(conn))[0]
             return answer | {"attempts": queries.call_attempts(conn, wanted)}
 
     @rpc
@@ -173,15 +172,17 @@ class SchedulingService(OperatedService):
         RFC 3339 times or local dates. Raises NotFound, Conflict, Invalid.
         """
         wanted = checked(OneOrder, order_id=order_id).order_id
-        grid, now = self.policies.grid, clock.utc_now()
-        first = now if from_ is None else moment("from", from_, grid)
-        last = now + grid.horizon if to is None else moment("to", to, grid)
+        grid = self.policies.grid
+        first = None if from_ is None else moment("from", from_, grid)
+        last = None if to is None else moment("to", to, grid)
         with _refusals_as_conflicts(), self.store.read() as conn:
+            now = self.store.now(conn)
             visit = queries.visit_row(conn, wanted)
             if visit is None:
                 raise _unknown(wanted)
             domain.TABLE.decide(visit.state, domain.FixAppointment.trigger)
-            return {"items": queries.free_windows(conn, visit, grid.between(first, last, now), grid)}
+            windows = grid.between(first or now, last or now + grid.horizon, now)
+            return {"items": queries.free_windows(conn, visit, windows, grid)}
 
     @rpc
     def set_appointment(
@@ -224,7 +225,7 @@ class SchedulingService(OperatedService):
     def list_technicians(self) -> dict[str, Any]:
         """Return every technician with skills, areas, shifts and load (`{"items": [...]}`)."""
         with self.store.read() as conn:
-            return {"items": queries.technician_answers(conn, self.policies.grid, clock.utc_now())}
+            return {"items": queries.technician_answers(conn, self.policies.grid, self.store.now(conn))}
 
     def _answers(self, conn: sa.Connection, visits: Sequence[domain.Visit], now: datetime) -> list[dict[str, Any]]:
         held = claims.live(conn, [visit.order_id for visit in visits], now)

@@ -176,6 +176,7 @@ def running_scheduling(nodes: Nodes, databases: Databases) -> Iterator[Schedulin
         "BASE": str(ROOT / "config" / "base.yaml"),
         "AMQP_URI": amqp_uri,
         "DB_URIS": {"scheduling:Base": database_uri},
+        "DATABASE_CLOCK": False,
         "WEB_SERVER_ADDRESS": f"127.0.0.1:{free_port()}",
     }
     container = ServiceContainer(SchedulingService, config)
