@@ -44,7 +44,7 @@ def entries(lock: str) -> dict[str, str]:
 
 
 def image_lock(lock: str, direct: set[str]) -> str:
-    """The entries that `direct` need, by the lock's own `# via` comments. Raises ValueError for one that is not in it."""
+    """The entries that `direct` need, by the lock's own `# via` comments. Raises ValueError for a name not in it."""
     known = entries(lock)
     if unknown := direct - known.keys():
         raise ValueError(f"not in requirements.lock: {', '.join(sorted(unknown))}; run `make lock`")
