@@ -19,11 +19,15 @@ from eventlet.event import Event
 from chassis import tracing
 from chassis.logging import get_logger
 from chassis.rpc_client import CallFailed, RemoteFault
-from contracts.errors import BY_NAME, DomainError, Invalid
+from contracts.errors import BY_NAME, DomainError, Invalid, NotFound
 from gateway_svc.journal import Entry, Journal, Mark
 
 BATCH = 100
 MAX_ATTEMPTS = 10
+AHEAD_BATCH = 20
+AHEAD_EVERY = timedelta(seconds=1)
+AHEAD_AT_MOST = timedelta(days=1)
+"""How often a cancel is tried whose order is still in another gateway's journal, and how long."""
 FORWARD_LOOP = "forward"
 
 FAILURES = (CallFailed, RemoteFault, DomainError)
@@ -53,6 +57,7 @@ class Intake:
         self._claimed: set[UUID] = set()
         self._blocked_until: datetime | None = None
         self._purged_at: datetime | None = None
+        self._ahead_at: datetime | None = None
 
     @property
     def is_blocked(self) -> bool:
@@ -92,11 +97,12 @@ class Intake:
         if self._blocked_until is not None and now < self._blocked_until:
             return False
         entries = self.journal.pending(BATCH)
-        if not entries:
+        ahead = self._ahead(now)
+        if not entries and not ahead:
             self._blocked_until = None
             return False
         try:
-            for run in _runs(entries):
+            for run in _runs([*entries, *ahead]):
                 self._settle(self._send(order, run))
         except FAILURES as exc:
             retry_after_s = float(getattr(exc, "retry_after_s", None) or 1.0)
@@ -106,7 +112,14 @@ class Intake:
             _log.warning("orders wait in the journal", pending=len(entries), why=str(exc))
             return False
         self._blocked_until = None
-        return self.journal.has_backlog
+        return bool(self.journal.pending(1))
+
+    def _ahead(self, now: datetime) -> list[Entry]:
+        """Cancels that are ahead of their orders, now and then."""
+        if self._ahead_at is not None and now - self._ahead_at < AHEAD_EVERY:
+            return []
+        self._ahead_at = now
+        return self.journal.ahead(AHEAD_BATCH)
 
     def purge(self, keep: timedelta) -> None:
         """Forget settled entries older than `keep`; at most once an hour."""
@@ -151,7 +164,7 @@ class Intake:
 
     def _send(self, order: OrderService, run: Sequence[Entry]) -> list[Mark]:
         if run[0].kind == "cancel":
-            return [_cancel(order, run[0])]
+            return [self._cancel(order, run[0])]
         try:
             with _carrying_on(run):
                 results = order.call("place_orders", orders=[place_order(entry) for entry in run])
@@ -179,6 +192,28 @@ class Intake:
         if not marks:
             raise failed[0][1]
         return marks + [_attempted(entry, exc) for entry, exc in failed]
+
+    def _cancel(self, order: OrderService, entry: Entry) -> Mark:
+        try:
+            order.call("cancel_order", order_id=str(entry.order_id), **entry.body)
+        except DomainError as exc:
+            if exc.http_status >= 500:
+                raise
+            if isinstance(exc, NotFound) and self._may_come(entry):
+                return Mark(entry.entry_id, "pending", error=exc.as_dict(), attempts=entry.attempts + 1)
+            _log.warning("a journalled cancel came too late", order_id=str(entry.order_id), why=exc.detail)
+            return Mark(entry.entry_id, "failed", error=exc.as_dict(), attempts=entry.attempts)
+        return Mark(entry.entry_id, "forwarded", attempts=entry.attempts)
+
+    def _may_come(self, cancel: Entry) -> bool:
+        """Whether the order of a cancel may still come: it was accepted, since its subscriber has a token of it, and
+        not here. So it is in another gateway's journal.
+        """
+        return (
+            str(cancel.body.get("requested_by")).startswith("subscriber:")
+            and self.journal.order(cancel.order_id) is None
+            and self._now() - cancel.accepted_at < AHEAD_AT_MOST
+        )
 
 
 def place_order(entry: Entry) -> dict[str, Any]:
@@ -233,17 +268,6 @@ def _refused(entry: Entry, exc: Exception) -> Mark:
 def _status(error: dict[str, Any]) -> int:
     """The HTTP status of an error that came as a value."""
     return BY_NAME.get(str(error.get("error")), Invalid).http_status
-
-
-def _cancel(order: OrderService, entry: Entry) -> Mark:
-    try:
-        order.call("cancel_order", order_id=str(entry.order_id), **entry.body)
-    except DomainError as exc:
-        if exc.http_status >= 500:
-            raise
-        _log.warning("a journalled cancel came too late", order_id=str(entry.order_id), why=exc.detail)
-        return Mark(entry.entry_id, "failed", error=exc.as_dict())
-    return Mark(entry.entry_id, "forwarded")
 
 
 def _attempted(entry: Entry, exc: Exception) -> Mark:

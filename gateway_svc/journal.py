@@ -161,8 +161,13 @@ class Journal:
                 self._pending = self._count("pending")
 
     def pending(self, limit: int) -> list[Entry]:
-        """The oldest entries that are still to be forwarded, in order."""
-        return self._select("where state = 'pending' order by seq limit ?", limit)
+        """The oldest entries that are still to be forwarded, in order; those of `ahead` are left out."""
+        return self._select("where state = 'pending' and (kind = 'order' or attempts = 0) order by seq limit ?", limit)
+
+    def ahead(self, limit: int) -> list[Entry]:
+        """Cancels that came to order_svc before their orders, which another gateway has: least often tried first."""
+        where = "where state = 'pending' and kind = 'cancel' and attempts > 0 order by attempts, seq limit ?"
+        return self._select(where, limit)
 
     def failed(self, limit: int, after_seq: int = 0) -> list[Entry]:
         """Entries that were accepted and could not be forwarded for good: a person must look."""
@@ -181,7 +186,7 @@ class Journal:
 
     def lag(self) -> dict[str, Any]:
         """`{"pending", "failed", "oldest_pending_at"}` (RFC 3339 or None), for operators and metrics."""
-        oldest = _first(self.pending(1))
+        oldest = _first(self._select("where state = 'pending' order by seq limit 1"))
         return {
             "pending": self._pending,
             "failed": self._count("failed"),

@@ -11,7 +11,7 @@ import eventlet
 from eventlet.semaphore import Semaphore
 
 from chassis.rpc_client import RemoteFault
-from contracts.errors import Conflict, Invalid
+from contracts.errors import Conflict, Invalid, NotFound
 from contracts.ids import new_id
 from gateway_svc.intake import Intake
 from gateway_svc.journal import Entry, Journal
@@ -31,6 +31,7 @@ class OrderSvc:
         self.down: Exception | None = None
         self.poison: set[str] = set()
         self.invalid: set[str] = set()
+        self.unknown: set[str] = set()
         self.before_answer: Callable[[], None] = lambda: None
 
     def call(self, method: str, **arguments: Any) -> Any:
@@ -39,6 +40,8 @@ class OrderSvc:
         if method == "cancel_order":
             if arguments["order_id"] in self.poison:
                 raise Conflict("the order is closed")
+            if arguments["order_id"] in self.unknown:
+                raise NotFound("there is no such order")
             self.cancelled.append(arguments["order_id"])
             return {"order_id": arguments["order_id"], "status": "cancelling"}
         orders = arguments["orders"]
@@ -72,8 +75,8 @@ def an_order(key: str | None = None, fingerprint: str = "f", order_id: UUID | No
     return Entry(new_id(), "order", order_id or new_id(), BODY, NOW, key, fingerprint)
 
 
-def a_cancel(order_id: UUID) -> Entry:
-    return Entry(new_id(), "cancel", order_id, {"reason": "", "requested_by": "x"}, NOW)
+def a_cancel(order_id: UUID, by: str = "operator") -> Entry:
+    return Entry(new_id(), "cancel", order_id, {"reason": "", "requested_by": by}, NOW)
 
 
 def an_intake(journal: Journal, svc: OrderSvc, wait_s: float = 5.0, clock: Clock | None = None) -> Intake:
