@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from chassis.dialect import JSON, SERIAL, TIMESTAMP
+from chassis.dialect import JSON, SERIAL
+from chassis.dialect import TIMESTAMP as TIMESTAMP
 
 
 @dataclass(frozen=True)

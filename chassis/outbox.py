@@ -74,7 +74,10 @@ def mark_sent(conn: sa.Connection, table: sa.Table, ids: Sequence[int], now: dat
 def lag(conn: sa.Connection) -> dict[str, Any]:
     """How many messages wait and how old the oldest is: `{"unsent": int, "oldest_age_s": float | None}`."""
     unsent, oldest = conn.execute(_LAG).one()
-    return {"unsent": unsent, "oldest_age_s": oldest and round((clock.utc_now() - oldest).total_seconds(), 3)}
+    if oldest is None:
+        return {"unsent": unsent, "oldest_age_s": None}
+    now = dialect.now(conn) or clock.utc_now()
+    return {"unsent": unsent, "oldest_age_s": round((now - oldest).total_seconds(), 3)}
 
 
 def republish(tx: Tx, order_id: str | uuid.UUID | None = None) -> int:
