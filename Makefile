@@ -7,7 +7,7 @@ PY := .venv/bin/python
 BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test test-browser check shell audit bench bench-pages screenshots lock image image-smoke sbom clean
+.PHONY: help setup run up down test test-browser check shell audit drill bench bench-pages screenshots lock image image-smoke sbom clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,10 @@ shell: setup ## nameko shell against the running system
 
 audit: setup ## compare network elements with the database; REPAIR=1 mends, after showing what and asking
 	@PYTHONWARNINGS=ignore $(PY) -m tools.audit $(if $(REPAIR),--repair) $(if $(ELEMENT),--element $(ELEMENT))
+
+drill: setup ## outages, faults and rollouts, kept in docs/drills.md; DRILL=random SEED=7 ORDERS=300 does one alone
+	@PYTHONWARNINGS=ignore $(PY) -m tools.drill $(if $(DRILL),--only $(DRILL),--keep) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ORDERS),--orders $(ORDERS)) $(DRILL_ARGS)
 
 bench: setup ## time and CPU of an activation, on real network elements and on the simulator
 	@PYTHONWARNINGS=ignore $(PY) -m tools.bench $(BENCH_ARGS)

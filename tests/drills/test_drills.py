@@ -1,0 +1,33 @@
+"""A short form of each drill that `make drill` runs in full: the same code, fewer orders, shorter times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.drill_stage import Stage
+from tools.drill import DRILLS, Drill
+from tools.drill_report import Result, report, table
+from tools.system import System
+
+pytestmark = pytest.mark.drill
+
+SHARED = [drill for drill in DRILLS if not drill.own_system]
+
+
+@pytest.fixture
+def stage(system: System) -> Iterator[Stage]:
+    yield Stage(system)
+    assert {name for name in system.processes if name.rpartition("-")[2].isdecimal()} == set(), "no replica stays"
+
+
+@pytest.mark.parametrize("drill", SHARED, ids=lambda drill: drill.name)
+def test_in_its_short_form_no_order_is_lost_doubled_or_stuck(stage: Stage, drill: Drill) -> None:
+    found = drill.function()(stage)
+    results = [found] if isinstance(found, Result) else list(found)
+
+    print(table(results))
+    assert all(result.ok for result in results), f"\n{table(results)}\n{report(results)}"
+    assert all(result.orders > 0 for result in results)
+    assert [result.drill for result in results if result.lost or result.doubled or result.stuck] == []
