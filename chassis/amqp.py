@@ -20,6 +20,7 @@ from eventlet.semaphore import Semaphore
 from greenlet import GreenletExit
 from kombu import Connection
 
+from chassis import broker
 from chassis.amqp_session import Outcome, QueueMismatch, Session
 from chassis.wake import Wakes
 
@@ -52,9 +53,11 @@ class Link:
         on_session: Callable[[Session], None] | None = None,
         on_ready: Callable[[], None] | None = None,
         heartbeat_s: int = 10,
+        ca_file: str = "",
     ) -> None:
         self.name = name
         self._uri = uri
+        self._ca_file = ca_file
         self._on_session = on_session
         self._on_ready = on_ready
         self._heartbeat_s = heartbeat_s
@@ -64,6 +67,18 @@ class Link:
         self._gt: Any = None
         self._mismatch: str | None = None
         self.session: Session | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: dict[str, Any],
+        name: str,
+        on_session: Callable[[Session], None] | None = None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> Link:
+        """A link to the broker of these settings: `AMQP_URI`, `AMQP_CA_FILE`, `HEARTBEAT`."""
+        return cls(config["AMQP_URI"], name, on_session, on_ready, heartbeat_s=int(config.get("HEARTBEAT", 10)),
+                   ca_file=str(config.get("AMQP_CA_FILE") or ""))  # fmt: skip
 
     @property
     def connected(self) -> bool:
@@ -188,7 +203,8 @@ class Link:
                 failures += 1
                 if not self._stopping and failures % LOG_EVERY == 1:
                     level = logging.ERROR if self._mismatch else logging.WARNING
-                    log.log(level, "link %s: %s", self.name, self._mismatch or f"connection lost or refused: {exc!r}")
+                    why = self._mismatch or broker.refusal(exc) or f"connection lost or refused: {exc!r}"
+                    log.log(level, "link %s: %s", self.name, why)
             finally:
                 self._close(connection, session)
             if not self._stopping:
@@ -196,8 +212,9 @@ class Link:
                 backoff_s = min(backoff_s * 2, BACKOFF_S[1])
 
     def _connection(self) -> Connection:
-        return Connection(
+        return broker.connection(
             self._uri,
+            self._ca_file,
             heartbeat=self._heartbeat_s,
             connect_timeout=CONNECT_TIMEOUT_S,
             transport_options={

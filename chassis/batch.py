@@ -64,11 +64,10 @@ class BatchHandler(Entrypoint):
         self._wakes = Wakes()
         self._working_since: float | None = None
         self._gt: Any = None
-        self._link = Link(
-            config["AMQP_URI"],
+        self._link = Link.of(
+            config,
             f"{self._service}-events",
             on_session=self._consume,
-            heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
         register_check(
             self.container, "events", ready=lambda: self._link.connected or self._link.trouble, live=self._alive

@@ -15,6 +15,7 @@ from nameko.extensions import DependencyProvider
 
 from chassis import metrics
 from chassis.amqp import Link, LinkDown, Session
+from chassis.amqp_session import declare_exchange
 from chassis.settings import merged
 
 log = logging.getLogger(__name__)
@@ -43,11 +44,10 @@ class Hints(DependencyProvider):
         config = merged(self.container.config)
         self._dropped = metrics.HINTS_DROPPED.labels(self.container.service_name)
         self._waiting: LightQueue = LightQueue(WAITING_MAX)
-        self._link = Link(
-            config["AMQP_URI"],
+        self._link = Link.of(
+            config,
             f"{self.container.service_name}-hints",
             on_session=self._declare,
-            heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
 
     def start(self) -> None:
@@ -93,4 +93,4 @@ class Hints(DependencyProvider):
                 return
 
     def _declare(self, session: Session) -> None:
-        session.channel.exchange_declare(self.exchange, "fanout", durable=True, auto_delete=False)
+        declare_exchange(session.channel, self.exchange, "fanout")

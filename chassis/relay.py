@@ -19,9 +19,11 @@ from nameko.extensions import DependencyProvider
 
 from chassis import dialect, metrics, outbox
 from chassis.amqp import Link, LinkDown, Outcome
+from chassis.amqp_session import declare_exchange
 from chassis.db import Store, store_of
 from chassis.health import register_check
 from chassis.settings import merged
+from chassis.topology import direct_exchange
 from chassis.wake import wakes
 
 log = logging.getLogger(__name__)
@@ -101,12 +103,11 @@ class OutboxRelay(DependencyProvider):
         self._stopping = False
         self._gt: Any = None
         self._wakes = wakes(self.container)
-        self._link = Link(
-            config["AMQP_URI"],
+        self._link = Link.of(
+            config,
             f"{self._name}-relay",
             on_session=self._declare,
             on_ready=lambda: self._wakes.wake(outbox.RELAY),
-            heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
         register_check(self.container, "relay", ready=lambda: self._link.trouble, live=self._alive)
 
@@ -131,7 +132,7 @@ class OutboxRelay(DependencyProvider):
         return self._gt is None or not self._gt.dead
 
     def _declare(self, session: Any) -> None:
-        session.channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
+        declare_exchange(session.channel, self._exchange, "topic")
 
     def _run(self) -> None:
         pause_s = PAUSE_S[0]
@@ -216,7 +217,8 @@ class OutboxRelay(DependencyProvider):
         outbox_id = message.id
         self._link.publish(
             message.body,
-            message.exchange,
+            # A replay names no exchange: it goes to a queue of this service.
+            message.exchange or direct_exchange(self._name),
             message.routing_key,
             mandatory=True,
             on_outcome=lambda outcome: settle(outbox_id, outcome),

@@ -68,7 +68,7 @@ class Retrier:
         try:
             self._link.publish(
                 delivery.body,
-                "",
+                self._topology.direct,
                 queue,
                 mandatory=True,
                 on_outcome=done.send,

@@ -18,6 +18,7 @@ from nameko.extensions import SharedExtension
 from nameko.rpc import get_rpc_exchange
 
 from chassis.amqp import Link, Outcome, Session
+from chassis.amqp_session import declare_exchange
 from chassis.settings import merged
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,10 @@ class ReplyLink(SharedExtension):
         self._exchange = get_rpc_exchange(config).name
         self.key = str(uuid.uuid4())
         self._queue = f"rpc.reply-{self.container.service_name}-{self.key}"
-        self.link = Link(
-            config["AMQP_URI"],
+        self.link = Link.of(
+            config,
             f"{self.container.service_name}-rpc",
             on_session=self._consume,
-            heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
 
     def start(self) -> None:
@@ -63,7 +63,7 @@ class ReplyLink(SharedExtension):
 
     def _consume(self, session: Session) -> None:
         channel = session.channel
-        channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
+        declare_exchange(channel, self._exchange, "topic")
         channel.queue_declare(self._queue, auto_delete=False, arguments={"x-expires": REPLY_QUEUE_EXPIRES_MS})
         channel.queue_bind(self._queue, self._exchange, self.key)
         channel.basic_consume(self._queue, no_ack=True, callback=self._reply)

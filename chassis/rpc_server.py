@@ -23,7 +23,7 @@ from nameko.rpc import RPC_QUEUE_TEMPLATE, Rpc, get_rpc_exchange
 
 from chassis import metrics
 from chassis.amqp import Link, LinkDown, QueueMismatch, Session
-from chassis.amqp_session import declare_queue
+from chassis.amqp_session import declare_exchange, declare_queue
 from chassis.db import is_passing
 from chassis.health import register_check
 from chassis.rpc_replies import ReplyLink
@@ -67,11 +67,10 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
         self._consumer_tag = f"{name}-{uuid.uuid4()}"
         self._lateness = Lateness()
         self._stopping = False
-        self._link = Link(
-            config["AMQP_URI"],
+        self._link = Link.of(
+            config,
             f"{name}-rpc-server",
             on_session=self._consume,
-            heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
         register_check(self.container, "rpc", ready=lambda: self._link.connected or self._link.trouble)
 
@@ -92,7 +91,7 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
 
     def _consume(self, session: Session) -> None:
         channel = session.channel
-        channel.exchange_declare(self._exchange, "topic", durable=True, auto_delete=False)
+        declare_exchange(channel, self._exchange, "topic")
         self._declare(session)
         channel.queue_bind(self.queue.name, self._exchange, f"{self.container.service_name}.*")
         channel.basic_qos(0, self._prefetch, False)

@@ -14,16 +14,16 @@ from typing import Any, ClassVar
 
 import eventlet
 import sqlalchemy as sa
-from kombu import Connection, Queue
+from kombu import Queue
 from kombu.exceptions import KombuError, OperationalError
 
-from chassis import inbox, outbox, parking
+from chassis import broker, inbox, outbox, parking
 from chassis import logging as chassis_logging
 from chassis.health import HealthEndpoints
 from chassis.logging import Logging, get_logger
 from chassis.relay import OutboxRelay
 from chassis.rpc_server import rpc
-from chassis.settings import Settings, lookup
+from chassis.settings import Settings
 from chassis.tracing import Tracing
 
 BROKER_TIMEOUT_S = 2.0
@@ -111,7 +111,7 @@ class OperatedService:
                 for attribute, dependency in injected
                 if hasattr(dependency, "breaker_state")
             },
-            "queues": queue_depths(lookup(self.settings, "AMQP_URI"), self.health.queues),
+            "queues": queue_depths(self.settings, self.health.queues),
             "checks": self.health.outcomes("ready"),
             "info": self.health.info(),
         }
@@ -200,9 +200,9 @@ def _copy(function: Any) -> Any:
     return copied
 
 
-def queue_depths(amqp_uri: str, names: list[str]) -> dict[str, dict[str, int]] | None:
+def queue_depths(config: dict[str, Any], names: list[str]) -> dict[str, dict[str, int]] | None:
     """Messages and consumers of each queue, over a connection of its own that is dropped, not closed politely."""
-    connection = Connection(amqp_uri, connect_timeout=BROKER_TIMEOUT_S)
+    connection = broker.configured(config, connect_timeout=BROKER_TIMEOUT_S)
     depths: dict[str, dict[str, int]] = {}
     limit = eventlet.Timeout(BROKER_TIMEOUT_S)
     try:

@@ -15,9 +15,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kombu import Connection
+from chassis import broker
+from chassis.amqp_session import QueueMismatch, declare_exchange, declare_queue
 
-from chassis.amqp_session import QueueMismatch, declare_queue
+
+def direct_exchange(service: str) -> str:
+    """The exchange over which a service sends to its own queues, by their names: retries and replays.
+
+    Not the default exchange: who may publish there reaches the queues of every service.
+    """
+    return f"{service}.direct"
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,18 @@ class Topology:
     def parked(self) -> str:
         return f"{self.service}.parked"
 
+    @property
+    def direct(self) -> str:
+        return direct_exchange(self.service)
+
     def retry(self, attempt: int) -> str:
         """The queue in which a message waits before attempt number `attempt` + 1 (the first attempt is 1)."""
         return f"{self.service}.retry.{int(self.delays_s[attempt - 1] * 1000)}ms"
 
     def declare(self, channel: Any) -> None:
         """Declare everything on an open amqp channel; repeating it changes nothing. Raises QueueMismatch."""
-        channel.exchange_declare(self.exchange, "topic", durable=True, auto_delete=False)
+        declare_exchange(channel, self.exchange, "topic")
+        declare_exchange(channel, self.direct, "direct")
         declare_queue(channel, self.parked, {"x-queue-type": "quorum"})
         declare_queue(
             channel,
@@ -84,6 +96,8 @@ class Topology:
             )
         for key in self.routing_keys:
             channel.queue_bind(self.work, self.exchange, key)
+        for queue in (self.work, *(self.retry(attempt) for attempt in range(1, len(self.delays_s) + 1))):
+            channel.queue_bind(queue, self.direct, queue)
 
 
 def service_topologies(module_name: str, config: dict[str, Any]) -> list[Topology]:
@@ -101,8 +115,22 @@ def service_topologies(module_name: str, config: dict[str, Any]) -> list[Topolog
     return found
 
 
+def shared_exchanges(module_names: Iterable[str], config: dict[str, Any]) -> dict[str, str]:
+    """The exchanges that several services use, beside that of the events, and their types: RPC, and change hints."""
+    from nameko.rpc import get_rpc_exchange
+
+    from chassis.hints import Hints
+
+    found = {str(get_rpc_exchange(config).name): "topic"}
+    for module_name in module_names:
+        for _, cls in inspect.getmembers(importlib.import_module(module_name), inspect.isclass):
+            found |= {it.exchange: "fanout" for _, it in inspect.getmembers(cls) if isinstance(it, Hints)}
+    return found
+
+
 def main(argv: list[str]) -> int:
-    """`python -m chassis.topology CONFIG MODULE...`: declare the queues of the services in these modules."""
+    """`python -m chassis.topology CONFIG MODULE...`: declare what the services in these modules need, as the broker
+    user in AMQP_URI, who may do more than theirs."""
     import eventlet
 
     eventlet.monkey_patch()
@@ -114,9 +142,11 @@ def main(argv: list[str]) -> int:
     setup_yaml_parser()
     with open(argv[0], encoding="utf-8") as file:
         config = merged(yaml.safe_load(file))
-    with Connection(config["AMQP_URI"], connect_timeout=5) as connection:
+    with broker.configured(config, connect_timeout=5) as connection:
         connection.ensure_connection(max_retries=10, interval_start=0.5, interval_step=0.5)
         channel = connection.channel()
+        for exchange, kind in shared_exchanges(argv[1:], config).items():
+            declare_exchange(channel, exchange, kind)
         for module_name in argv[1:]:
             for topology in service_topologies(module_name, config):
                 try:

@@ -17,6 +17,7 @@ from nameko.extensions import DependencyProvider
 from prometheus_client import Gauge
 
 from chassis.amqp import Link, Session
+from chassis.amqp_session import declare_exchange
 from chassis.logging import get_logger
 from chassis.settings import merged
 from contracts.changes import EXCHANGE, Change, Topic
@@ -101,11 +102,10 @@ class Changes(DependencyProvider):
         config = merged(self.container.config)
         self.board = Board()
         STREAMS.set_function(lambda: len(self.board))
-        self._link = Link(
-            config["AMQP_URI"],
+        self._link = Link.of(
+            config,
             "gateway-changes",
             on_session=self._listen,
-            heartbeat_s=int(config.get("HEARTBEAT", 10)),
         )
 
     def start(self) -> None:
@@ -120,7 +120,7 @@ class Changes(DependencyProvider):
 
     def _listen(self, session: Session) -> None:
         channel = session.channel
-        channel.exchange_declare(EXCHANGE, "fanout", durable=True, auto_delete=False)
+        declare_exchange(channel, EXCHANGE, "fanout")
         arguments = {"x-max-length": MAX_HINTS, "x-overflow": "drop-head"}
         queue = channel.queue_declare("", exclusive=True, auto_delete=True, arguments=arguments).queue
         channel.queue_bind(queue, EXCHANGE)

@@ -64,7 +64,7 @@ def test_hanging_database_makes_the_service_unready_in_time_and_leaves_it_alive(
 def test_overview_does_without_a_broker_that_hangs_or_is_gone(silent_port: int, unused_tcp_port: int) -> None:
     with eventlet.Timeout(DEADLINE_S):
         for port in (silent_port, unused_tcp_port):
-            assert queue_depths(f"amqp://guest:guest@127.0.0.1:{port}//", ["order.events"]) is None
+            assert queue_depths({"AMQP_URI": f"amqp://guest:guest@127.0.0.1:{port}//"}, ["order.events"]) is None
 
 
 def test_spans_reach_the_collector_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
