@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast, get_args
 from uuid import UUID
@@ -34,7 +34,8 @@ _ALGORITHM = "HS256"
 class Caller:
     """The bearer of a valid token. `subject` is a staff user name, or `subscriber:<order_id>`.
 
-    `order_id` is set for subscribers (the one order they may see), `technician_id` for technicians.
+    `order_id` is set for subscribers (the one order they may see), `technician_id` for technicians. `since` is when the
+    token was made; a subscriber's proves that their order was accepted, at whichever gateway.
     """
 
     subject: str
@@ -42,6 +43,12 @@ class Caller:
     expires_at: datetime
     order_id: UUID | None = None
     technician_id: str | None = None
+    since: datetime | None = field(default=None, compare=False)
+
+    @property
+    def accepted_at(self) -> datetime | None:
+        """When the order was accepted that this caller is the subscriber of; None for staff."""
+        return self.since if self.role == "subscriber" else None
 
     def check_owns(self, order_id: UUID) -> None:
         """Raise Forbidden where a subscriber asks for an order that is not theirs. Staff own every order."""
@@ -150,4 +157,5 @@ def _caller(claims: dict[str, Any]) -> Caller:
         expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC),
         order_id=UUID(order_id) if order_id else None,
         technician_id=claims.get("technician_id"),
+        since=datetime.fromtimestamp(int(claims["iat"]), UTC),
     )

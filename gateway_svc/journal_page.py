@@ -1,31 +1,49 @@
-"""An order's page before MyPage knows the order: built from the journal alone. Pure."""
+"""An order's page before MyPage knows the order: built from the journal, a token or the order book alone. Pure."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from chassis.clock import rfc3339
 from contracts.rpc import OrderStatus
 from gateway_svc.journal import Entry
 
 
 def from_journal(entry: Entry, cancel: Entry | None) -> dict[str, Any]:
     """The page (`contracts.rpc.OrderPage`) of a journalled order; its version is 0, below any of MyPage's."""
-    accepted_at = entry.accepted_at.isoformat().replace("+00:00", "Z")
+    return _page(entry.order_id, status(entry, cancel), entry.accepted_at, entry.body)
+
+
+def from_token(order_id: UUID, accepted_at: datetime, cancel: Entry | None) -> dict[str, Any]:
+    """The page of an order of which nothing is known here but that it was accepted: another gateway has it."""
+    is_cancelled = cancel is not None and cancel.state in ("pending", "forwarded")
+    return _page(order_id, "cancelling" if is_cancelled else "accepted", accepted_at, {})
+
+
+def from_order_book(book: dict[str, Any]) -> dict[str, Any]:
+    """The page of an order that only order_svc knows so far (`get_order` of order_svc)."""
+    return _page(UUID(book["order_id"]), book["status"], datetime.fromisoformat(book["accepted_at"]), book)
+
+
+def _page(order_id: UUID, stands: OrderStatus, accepted_at: datetime, body: dict[str, Any]) -> dict[str, Any]:
+    at = rfc3339(accepted_at)
     return {
-        "order_id": str(entry.order_id),
-        "status": status(entry, cancel),
-        "customer": entry.body["customer"],
-        "address": entry.body["address"],
-        "items": entry.body["items"],
+        "order_id": str(order_id),
+        "status": stands,
+        "customer": body.get("customer"),
+        "address": body.get("address"),
+        "items": body.get("items", []),
         "visit": None,
         "results": None,
         "rejection": None,
         "cancel_refused": False,
         "version": 0,
         "placed_at": None,
-        "updated_at": accepted_at,
+        "updated_at": at,
         "timeline": [{
-            "at": accepted_at,
+            "at": at,
             "event": "order_accepted",
             "text_ko": "주문을 접수했습니다",
             "text_en": "We have received your order",

@@ -16,7 +16,7 @@ from contracts.errors import BY_NAME, Conflict, DomainError, Invalid, NotFound
 from contracts.ids import new_id
 from contracts.orders import OrderRequest, check_internet_quantity
 from contracts.rpc import OrderPage
-from gateway_svc import answers, journal_page, schemas, sse
+from gateway_svc import answers, elsewhere, journal_page, schemas, sse
 from gateway_svc.auth import Caller, Tokens, subscriber
 from gateway_svc.changes import Board
 from gateway_svc.extensions import Limits, seconds_until
@@ -71,14 +71,14 @@ class OrderRoutes:
         if call.by.role != "subscriber":
             return self.mypage.call("list_orders", **query.model_dump())
         assert call.by.order_id is not None
-        page = self._page(call.by.order_id) | {"timeline": []}
+        page = self._page(call.by.order_id, call.by) | {"timeline": []}
         return one_page([page] if journal_page.matches(page, query.status, query.phone) else [])
 
     @route("GET", "/api/orders/<order_id>", roles=EVERYONE, owner=True, answers={200: OrderPage})
     def get_order(self, call: Call) -> Any:
         """The order as MyPage knows it, with its timeline."""
         assert call.order_id is not None
-        return self._page(call.order_id)
+        return self._page(call.order_id, call.by)
 
     @route("GET", "/api/orders/<order_id>/stream", roles=EVERYONE, owner=True, headers=("Last-Event-ID",),
            answers={200: None}, media_type="text/event-stream")
@@ -89,8 +89,8 @@ class OrderRoutes:
         self.limits.stream(len(self.changes))
         standing = self._standing(order_id)
         events = sse.stream(
-            first=self._page(order_id),
-            read=lambda: self._page(order_id),
+            first=self._page(order_id, caller),
+            read=lambda: self._page(order_id, caller),
             subscribe=lambda: self.changes.subscribe(("orders", str(standing))),
             seen=sse.last_event_id(call.request.headers.get("Last-Event-ID")),
             seconds_left=lambda: seconds_until(caller.expires_at),
@@ -116,7 +116,8 @@ class OrderRoutes:
         except (CallFailed, RemoteFault):
             return self._journal_cancel(order_id, cancel)
         except DomainError as exc:
-            if exc.http_status < 500:
+            is_on_its_way = isinstance(exc, NotFound) and elsewhere.vouched_for(call.by.subject, call.order_id)
+            if exc.http_status < 500 and not is_on_its_way:
                 raise
             return self._journal_cancel(order_id, cancel)
 
@@ -127,13 +128,15 @@ class OrderRoutes:
             self.intake.note(Entry(new_id(), "cancel", order_id, cancel, clock.utc_now()))
         return Answer(202, {"order_id": order_id, "status": "cancelling"})
 
-    def _page(self, order_id: UUID) -> dict[str, Any]:
+    def _page(self, order_id: UUID, caller: Caller) -> dict[str, Any]:
         """The order's page from MyPage or, before MyPage knows it or while it cannot be asked, from the journal."""
         try:
             page: dict[str, Any] = self.mypage.call("get_order", order_id=str(self._standing(order_id)))
             return page
-        except (NotFound, CallFailed, RemoteFault):
+        except (NotFound, CallFailed, RemoteFault) as failure:
             entry = self.intake.journal.order(order_id)
+            if entry is None and caller.accepted_at is not None:
+                return elsewhere.page(self, order_id, caller.accepted_at, failure)
             if entry is None:
                 raise
             return journal_page.from_journal(entry, self.intake.journal.cancel(order_id))

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+from chassis.rpc_client import NoRoute
+from contracts.errors import NotFound
 from contracts.ids import new_id
+from contracts.rpc import OrderPage
+from gateway_svc import elsewhere
+from gateway_svc.auth import Caller, Tokens, subscriber
 from gateway_svc.intake import AHEAD_AT_MOST, AHEAD_EVERY
 from gateway_svc.journal import Entry, Journal
-from tests.harness.intake import Clock, OrderSvc, a_cancel, an_intake, an_order
+from tests.harness.intake import NOW, Clock, OrderSvc, a_cancel, an_intake, an_order
 
 
 @pytest.fixture
@@ -100,3 +108,100 @@ def test_a_waiting_cancel_counts_as_lag(journal: Journal) -> None:
 
     assert intake.lag()["pending"] == 1
     assert intake.lag()["oldest_pending_at"] == cancel.accepted_at.isoformat()
+
+
+class Remote:
+    """Stands in for a service behind RPC: the answer, or the error, of each order id."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.down: Exception | None = None
+
+    def call(self, method: str, *, order_id: str, **arguments: Any) -> Any:
+        if self.down is not None:
+            raise self.down
+        if order_id not in self.answers:
+            raise NotFound(f"there is no order {order_id}")
+        return self.answers[order_id]
+
+
+@dataclass
+class Gateway:
+    """What `elsewhere.page` needs of the service."""
+
+    intake: Any
+    order: Any
+    mypage: Any
+
+
+UNKNOWN = NotFound("MyPage does not know it")
+AWAY = NoRoute("mypage", "gone", 1.0)
+
+
+@pytest.fixture
+def gateway(journal: Journal) -> Gateway:
+    return Gateway(an_intake(journal, OrderSvc()), Remote(), Remote())
+
+
+def _book(order_id: UUID, **changes: Any) -> dict[str, Any]:
+    return {
+        "order_id": str(order_id), "status": "placed", "customer": {"name": "김하늘", "phone": "010-1234-5678"},
+        "address": {"postcode": "06236", "line1": "서울"}, "items": [{"product": "internet-500", "quantity": 1}],
+        "accepted_at": NOW.isoformat(),
+    } | changes  # fmt: skip
+
+
+def test_an_accepted_order_that_only_another_gateway_has_is_shown_as_accepted(gateway: Gateway) -> None:
+    order_id = new_id()
+    page = OrderPage.model_validate(elsewhere.page(gateway, order_id, NOW, UNKNOWN))
+
+    assert (page.order_id, page.status, page.customer, page.version) == (order_id, "accepted", None, 0)
+    assert page.timeline[0].at == NOW
+
+
+def test_its_cancel_that_was_noted_here_is_shown(gateway: Gateway, journal: Journal) -> None:
+    cancel = journal.append(_from_its_subscriber())
+
+    assert elsewhere.page(gateway, cancel.order_id, NOW, UNKNOWN)["status"] == "cancelling"
+
+
+def test_what_the_order_book_has_already_is_shown_before_mypage_has_it(gateway: Gateway) -> None:
+    order_id = new_id()
+    gateway.order = Remote(**{str(order_id): _book(order_id)})
+    page = OrderPage.model_validate(elsewhere.page(gateway, order_id, NOW, AWAY))
+
+    assert page.status == "placed"
+    assert page.customer is not None and page.customer.name == "김하늘"
+
+
+def test_an_order_that_stands_under_another_id_is_shown_as_that_one(gateway: Gateway) -> None:
+    first, second = new_id(), new_id()
+    gateway.order = Remote(**{str(second): _book(first)})
+    assert elsewhere.page(gateway, second, NOW, UNKNOWN)["order_id"] == str(first)
+
+    gateway.mypage = Remote(**{str(first): {"order_id": str(first), "status": "scheduled"}})
+    assert elsewhere.page(gateway, second, NOW, UNKNOWN)["status"] == "scheduled"
+
+
+def test_where_nobody_can_be_asked_nothing_is_made_up(gateway: Gateway) -> None:
+    gateway.order.down = NoRoute("order", "gone", 1.0)
+    with pytest.raises(NoRoute, match="mypage"):
+        elsewhere.page(gateway, new_id(), NOW, AWAY)
+    # MyPage has answered: it has not heard of the order, so the order has got no further.
+    assert elsewhere.page(gateway, new_id(), NOW, UNKNOWN)["status"] == "accepted"
+
+
+def test_only_an_order_s_own_subscriber_vouches_for_it() -> None:
+    order_id = new_id()
+
+    assert elsewhere.vouched_for(f"subscriber:{order_id}", order_id)
+    assert not elsewhere.vouched_for(f"subscriber:{new_id()}", order_id)
+    assert not elsewhere.vouched_for("operator", order_id)
+
+
+def test_a_subscriber_s_token_says_when_the_order_was_accepted_and_a_member_of_staff_s_does_not() -> None:
+    tokens, order_id = Tokens(["k" * 32]), new_id()
+    owner = tokens.read(tokens.issue(subscriber(order_id, NOW, 90), NOW), NOW)
+    staff = tokens.read(tokens.issue(Caller("operator", "operator", NOW + timedelta(hours=1)), NOW), NOW)
+
+    assert (owner.accepted_at, staff.accepted_at) == (NOW, None)
