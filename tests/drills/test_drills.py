@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness.drill_stage import Stage
+from tests.harness.drill_stage import Stage, balanced
 from tools.drill import DRILLS, Drill
 from tools.drill_report import Result, report, table
+from tools.haproxy import HAProxy
 from tools.system import System
 
 pytestmark = pytest.mark.drill
@@ -16,10 +17,18 @@ pytestmark = pytest.mark.drill
 SHARED = [drill for drill in DRILLS if not drill.own_system]
 
 
+@pytest.fixture(scope="module")
+def balancer(running_system: System) -> Iterator[HAProxy]:
+    """Two gateways for all drills here."""
+    with balanced(running_system) as both:
+        yield both
+
+
 @pytest.fixture
-def stage(system: System) -> Iterator[Stage]:
-    yield Stage(system)
-    assert {name for name in system.processes if name.rpartition("-")[2].isdecimal()} == set(), "no replica stays"
+def stage(system: System, balancer: HAProxy) -> Iterator[Stage]:
+    before = set(system.processes)
+    yield Stage(system, balancer=balancer)
+    assert set(system.processes) == before, "no replica stays"
 
 
 @pytest.mark.parametrize("drill", SHARED, ids=lambda drill: drill.name)

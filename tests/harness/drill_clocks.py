@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import requests
 
 from tests.harness.drill_load import Load
-from tests.harness.drill_stage import Stage, balanced, measured
+from tests.harness.drill_stage import Stage, measured
 from tools import faketime, packages
 from tools.drill_report import Result
 from tools.system import System
@@ -35,7 +35,7 @@ def run(stage: Stage) -> Result:
     system, begun = stage.system, time.monotonic()
     victims = list(FIRST) if stage.long else list(SHORT)
     faults, notes = 0, []
-    with balanced(system) as balancer, right_again(system, victims):
+    with stage.balanced() as balancer, right_again(system, victims):
         load = Load(system, url=balancer.url, seed=stage.seed, hands=6 if stage.long else 4)
         load.start()
         enough = stage.amount(6, 60)

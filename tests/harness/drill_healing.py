@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.harness.drill_load import Load
-from tests.harness.drill_stage import Stage, all_processes, balanced, measured
+from tests.harness.drill_stage import Stage, all_processes, measured
 from tools.drill_report import Result
 from tools.kubelet import Healing, Kubelet
 from tools.manifests import probes
@@ -35,7 +35,7 @@ def run(stage: Stage) -> Result:
     """Each process is killed and made to hang, one has a handler that never returns; the probes see to all of it."""
     system, begun = stage.system, time.monotonic()
     speed = 1.0 if stage.long else SHORT_SPEED
-    with balanced(system) as balancer, wedgeable(system, STUCK_S / speed):
+    with stage.balanced() as balancer, wedgeable(system, STUCK_S / speed):
         kubelet = Kubelet(lambda name: system.processes[name], system.port, speed)
         for name in system.processes:
             kubelet.watch(name, probes(service_of(name)))

@@ -6,7 +6,7 @@ import time
 
 from tests.harness.drill_faults import Inflictor
 from tests.harness.drill_load import Load
-from tests.harness.drill_stage import Stage, balanced, measured
+from tests.harness.drill_stage import Stage, measured
 from tests.harness.network import elements_of
 from tests.harness.room import make_room
 from tools.drill_report import Result
@@ -45,7 +45,7 @@ def one_round(stage: Stage, seed: int, orders: int, faults: int) -> Result:
     """One seed: `make drill DRILL=random SEED=<seed> ORDERS=<orders>` draws the same orders and the same faults."""
     system, begun = stage.system, time.monotonic()
     make_room(system)
-    with balanced(system) as balancer:
+    with stage.balanced() as balancer:
         drawn = schedule(seed, faults, orders, sorted(system.processes), sorted(elements_of(system)))
         inflictor = Inflictor(system, stage.say)
         load = Load(system, url=balancer.url, seed=seed, limit=orders, hands=8 if orders > 100 else 6)

@@ -8,7 +8,7 @@ import time
 
 from tests.harness.client import Client
 from tests.harness.drill_load import Load
-from tests.harness.drill_stage import Stage, balanced, measured, replicated
+from tests.harness.drill_stage import Stage, measured, replicated
 from tools import manifests
 from tools.drill_report import Result
 from tools.haproxy import HAProxy
@@ -23,7 +23,7 @@ QUICK_SETTLE_S = "0.5"
 def run(stage: Stage) -> Result:
     """Each process of each service is replaced by a new one while orders go on, both gateways one after the other."""
     system, begun = stage.system, time.monotonic()
-    with balanced(system) as balancer, replicated(system, replicas(stage)):
+    with stage.balanced() as balancer, replicated(system, replicas(stage)):
         load = Load(system, url=balancer.url, seed=stage.seed, hands=6 if stage.long else 4)
         load.also(look_around)
         load.start()

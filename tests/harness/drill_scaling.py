@@ -16,7 +16,7 @@ from kombu import Connection
 
 from tests.harness.checker import SERVICES
 from tests.harness.drill_load import Load
-from tests.harness.drill_stage import Stage, balanced, measured, replicated
+from tests.harness.drill_stage import Stage, measured, replicated
 from tools.drill_report import Result
 from tools.manifests import Scaling, scaling
 from tools.rabbit import VHOST
@@ -59,7 +59,7 @@ def run(stage: Stage) -> Result:
     """The read model's queue grows beyond what the rule allows its replicas, which come, drain it, and go."""
     system, begun, rule = stage.system, time.monotonic(), scaling(SERVICE)
     assert rule.by == "queue" and rule.target is not None
-    with balanced(system) as balancer, replicated(system, {SERVICE: rule.min_replicas}):
+    with stage.balanced() as balancer, replicated(system, {SERVICE: rule.min_replicas}):
         load = Load(system, url=balancer.url, seed=stage.seed, limit=stage.amount(12, 200), hands=4)
         scaler = Autoscaler(system, SERVICE, rule)
         with slow_database(system):

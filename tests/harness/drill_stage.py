@@ -19,18 +19,31 @@ from tools.waiting import wait_until
 
 @dataclass
 class Stage:
-    """`long`: the whole drill, as in `make drill`; else its short form. `orders`: how many, where somebody says so."""
+    """`long`: the whole drill, as in `make drill`; else its short form. `orders`: how many, where somebody says so.
+
+    `balancer`: where two gateways are behind one already, for several drills.
+    """
 
     system: System
     seed: int = 1
     long: bool = False
     orders: int | None = None
     say: Callable[[str], None] = field(default=lambda text: None)
+    balancer: HAProxy | None = None
 
     @property
     def nodes(self) -> Nodes:
         """Broker and database."""
         return self.system.nodes
+
+    @contextmanager
+    def balanced(self) -> Iterator[HAProxy]:
+        """Two gateways behind HAProxy, until the block ends."""
+        if self.balancer is not None:
+            yield self.balancer
+            return
+        with balanced(self.system) as balancer:
+            yield balancer
 
     def amount(self, short: int, long: int) -> int:
         """How many orders: what the caller wants, else by the form."""
