@@ -30,7 +30,7 @@ up: setup ## the same in the background
 down: ## stop what `make up` started
 	@$(PY) -m tools.run down
 
-shell: setup ## nameko shell against the running system
+shell: setup ## Nameko's shell against the running system
 	@exec $(PY) -m tools.run shell
 
 audit: setup ## compare network elements with the database; REPAIR=1 mends, after showing what and asking

@@ -7,6 +7,7 @@ system trusts) and be made out to the host in the address. There is no setting t
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,6 +42,12 @@ def connection(uri: str, ca_file: str = "", **options: Any) -> Connection:
 def configured(config: dict[str, Any], **options: Any) -> Connection:
     """The same, to the broker of these settings: `AMQP_URI` and `AMQP_CA_FILE`."""
     return connection(str(config["AMQP_URI"]), str(config.get("AMQP_CA_FILE") or ""), **options)
+
+
+def client_config(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What Nameko's stand-alone RPC client takes, from AMQP_URI and AMQP_CA_FILE: for shells and tools."""
+    uri = environment["AMQP_URI"]
+    return {"AMQP_URI": uri, "AMQP_SSL": tls_options(uri, environment.get("AMQP_CA_FILE", ""))}
 
 
 def refusal(error: BaseException | None) -> str | None:

@@ -14,7 +14,9 @@ from typing import Any
 
 from nameko.standalone.rpc import ClusterRpcProxy
 
-from tools.paths import state_dir
+from chassis.broker import client_config
+from tools.environment import environment_of
+from tools.paths import OPERATOR, state_dir
 from tools.run import running_environment
 from tools.waiting import NotInTime
 
@@ -91,8 +93,8 @@ def main() -> int:
     args = parser.parse_args()
     try:
         # A system that runs elsewhere (compose) is named by AMQP_URI.
-        uri = os.environ.get("AMQP_URI") or running_environment(state_dir())["AMQP_URI"]
-        with ClusterRpcProxy({"AMQP_URI": uri}, timeout=TIMEOUT_S) as cluster:
+        env = os.environ if os.environ.get("AMQP_URI") else environment_of(OPERATOR, running_environment(state_dir()))
+        with ClusterRpcProxy(client_config(env), timeout=TIMEOUT_S) as cluster:
             return run(cluster.activation, args.element, repair=args.repair)
     except NotInTime as error:
         print(f"error: {error}", file=sys.stderr)

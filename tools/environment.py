@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from tools.keys import load_secrets
 from tools.network import REAL, SIM, Network
 from tools.nodes import Nodes
-from tools.paths import ROOT
+from tools.paths import BROKER_USERS, ROOT
 from tools.ports import free_port, is_free
 
 # The port variable and usual port of each process that listens.
@@ -64,8 +65,27 @@ def system_environment(
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
     }
-    if (broker := nodes.rabbit) is not None:
-        env["AMQP_MANAGEMENT_URI"] = broker.management_uri
+    management = os.environ.get("AMQP_MANAGEMENT_URI") if nodes.rabbit is None else nodes.rabbit.management_uri
+    if management:
+        # Through it `tools.prepare` gives each service a user of its own; on a broker without, all share AMQP_URI's.
+        env["AMQP_MANAGEMENT_URI"] = management
+        env |= {name: keys[name] for name in map(_password_of, BROKER_USERS)}
     return env | dict(overrides)
+
+
+def environment_of(user: str, env: Mapping[str, str]) -> dict[str, str]:
+    """What of the system's environment one process gets: AMQP_URI with its own user, and nobody else's password."""
+    own = {name: value for name, value in env.items()
+           if name != "AMQP_MANAGEMENT_URI" and not name.endswith("BROKER_PASSWORD")}  # fmt: skip
+    password = env.get(_password_of(user))
+    if password and "AMQP_MANAGEMENT_URI" in env:
+        address = urlsplit(env["AMQP_URI"])
+        place = f"oss_{user}:{quote(password, safe='')}@{address.netloc.rpartition('@')[2]}"
+        own["AMQP_URI"] = address._replace(netloc=place).geturl()
+    return own
+
+
+def _password_of(user: str) -> str:
+    return f"{user.upper()}_BROKER_PASSWORD"
 
 

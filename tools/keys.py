@@ -7,7 +7,12 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-_NAMES = ("TOKEN_KEY", "STAFF_PASSWORD", "DATABASE_PASSWORD", "BROKER_PASSWORD", "BNG_LINE_KEY", "TV_1_KEY")
+from tools.paths import BROKER_USERS
+
+_NAMES = (
+    "TOKEN_KEY", "STAFF_PASSWORD", "DATABASE_PASSWORD", "BROKER_PASSWORD", "BNG_LINE_KEY", "TV_1_KEY",
+    *(f"{user.upper()}_BROKER_PASSWORD" for user in BROKER_USERS),
+)  # fmt: skip
 _LONG = ("TOKEN_KEY", "BNG_LINE_KEY")
 
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("order", "activation", "scheduling", "fieldwork", "mypage", "gateway")
+OPERATOR, SCALER = "operator", "scaler"
+BROKER_USERS = (*SERVICES, OPERATOR, SCALER)
+"""Who comes to the broker; on it each is called `oss_` and this name (tools/broker_users.py)."""
 
 
 def state_dir() -> Path:

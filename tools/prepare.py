@@ -1,6 +1,6 @@
 """Everything that must be there before the first service starts: `python -m tools.prepare`. Again changes nothing.
 
-Databases and migrations, seeds, queues. Used by `tools.system` and by the compose file's job alike.
+Databases and migrations, seeds, queues, broker users. Used by `tools.system` and by the compose file's job alike.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ def prepare(environment: Mapping[str, str], say: Callable[[str], None]) -> None:
     # Before any service runs, so that a first event finds all who wait for it.
     say("declaring the queues")
     _run(environment, "chassis.topology", "config/base.yaml", *(f"{name}_svc.service" for name in SERVICES))
+    if environment.get("AMQP_MANAGEMENT_URI"):
+        say("giving each service a broker user of its own")
+        _run(environment, "tools.broker_users", "apply")
 
 
 def _run(environment: Mapping[str, str], module: str, *arguments: str) -> None:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from contracts import versions
 from contracts.events import EVENTS, Event
 from tools import asyncapi_rpc
+from tools.broker_users import emitted
 from tools.paths import ROOT
 
 Json = dict[str, Any]
@@ -166,7 +167,7 @@ def _operations() -> Json:
     sent = {
         f"{service}_sends_{name}": {"action": "send", "channel": {"$ref": f"#/channels/{name}"}}
         for service in SERVICES
-        for name in _emitted(service)
+        for name in emitted(service)
     }
     received = {
         f"{service}_acts_on_{name}": {"action": "receive", "channel": {"$ref": f"#/channels/{name}"}}
@@ -174,15 +175,6 @@ def _operations() -> Json:
         for name in _consumed(service)
     }
     return sent | received
-
-
-def _emitted(service: str) -> list[str]:
-    """What the service's transition table emits; MyPage has none."""
-    table = getattr(importlib.import_module(f"{service}_svc.domain"), "TABLE", None)
-    if table is None:
-        return []
-    emits = {name for _, _, row in table for name in getattr(row, "emits", ())}
-    return sorted({name.partition("/")[0] for name in emits})
 
 
 def _consumed(service: str) -> list[str]:

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.environment import PortTaken
+from tools.environment import PortTaken, environment_of
 from tools.keys import load_secrets, read_env
 from tools.packages import PackagesMissing
-from tools.paths import ROOT, state_dir
+from tools.paths import OPERATOR, ROOT, state_dir
 from tools.samples import put_samples_through
 from tools.system import System
+from tools.unfinished import RestoreUnfinished, check_finished
 from tools.waiting import NotInTime, wait_until
 
 _RESTART_PAUSE_S = 2.0
@@ -92,6 +93,7 @@ def run(folder: Path, *, samples: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop_on_signal)
     with only_one(folder):
+        check_finished(folder)
         system = System(folder, fixed_ports=True, say=say)
         failed = False
         try:
@@ -169,11 +171,10 @@ def down(folder: Path) -> int:
 
 
 def shell(folder: Path) -> int:
-    """`nameko shell` against the running system, with `n.rpc.<service>` at hand."""
-    env = running_environment(folder)
-    return subprocess.call(
-        [sys.executable, "-m", "nameko", "shell", "--config", "config/order.yaml"], cwd=ROOT, env=os.environ | env
-    )
+    """Nameko's shell against the running system, with `n.rpc.<service>` at hand, as the operators' broker user."""
+    env = environment_of(OPERATOR, running_environment(folder))
+    inherited = {name: value for name, value in os.environ.items() if name != "AMQP_MANAGEMENT_URI"}
+    return subprocess.call([sys.executable, "-m", "tools.shell"], cwd=ROOT, env=inherited | env)
 
 
 def running_environment(folder: Path) -> dict[str, str]:
@@ -197,7 +198,7 @@ def main() -> int:
             load_secrets(folder)
             return 0
         return {"down": down, "shell": shell}[args.what](folder)
-    except (AlreadyRunning, PortTaken, PackagesMissing, NotInTime) as error:
+    except (AlreadyRunning, PortTaken, PackagesMissing, NotInTime, RestoreUnfinished) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from honcho.environ import parse_procfile
 
 from tools import packages
-from tools.environment import HTTP, http_ports, system_environment
+from tools.environment import HTTP, environment_of, http_ports, system_environment
 from tools.keys import write_env
 from tools.network import REAL, SIM, Network
 from tools.nodes import Nodes
@@ -85,6 +85,7 @@ class System:
 
     @property
     def amqp_uri(self) -> str:
+        """The broker, as the user that may do everything there: for tests and drills only."""
         return self.env["AMQP_URI"]
 
     def service_url(self, name: str) -> str:
@@ -277,7 +278,7 @@ class System:
     def _child(self, name: str) -> Child:
         """A process that has not been started: the service's command with the port that `name` was given."""
         service = service_of(name)
-        env = self._full_env()
+        env = environment_of(service, self._full_env())
         if service != name:
             env[self._port_variable(name)] = str(self._ports[name])
             env["JOURNAL_PATH"] = str(self.folder / f"journal-{name}.sqlite3")
