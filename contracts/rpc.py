@@ -19,7 +19,7 @@ scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer             
              get_visit(order_id)                                                           NotFound
              record_call(order_id, by, outcome, note, call_back_at, call_id)               NotFound, Conflict, Invalid
              free_windows(order_id, from_, to) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
-             set_appointment(order_id, window_start, window_end, technician_id, by, revision=None)
+             set_appointment(order_id, window_start, window_end, technician_id, by, revision=None, note=None)
                                                                                            NotFound, Conflict, Invalid
              claim_visit(order_id, by) -> visit                                            NotFound, Conflict, Invalid
              claim_next(by) -> visit or None                                               Invalid
