@@ -1,0 +1,114 @@
+"""What every page promises, whoever looks at it, in both languages: the pages and their states of tools.screenshots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, Response
+
+from tests.harness.browser_keyboard import check_keyboard
+from tests.harness.client import Client
+from tests.harness.network import without_profile
+from tools.page_data import REFUSED_PRODUCT, Orders, fill
+from tools.screenshots import LANGUAGES, SHOWN, Shown, open_page
+from tools.system import System
+
+NARROW = {"width": 320, "height": 640}
+"""CSS pixels: what WCAG 2.2 (1.4.10, reflow) asks for."""
+
+# A text that was not found, a value that was not there, an object that is no text.
+_UNRESOLVED = re.compile(r"\{\s*\$|\bundefined\b|\bNaN\b|\[object |^None$|^null$", re.MULTILINE)
+
+every_page = pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.name)
+both_languages = pytest.mark.parametrize("lang", LANGUAGES)
+
+
+@pytest.fixture(scope="module")
+def somebody(system: System) -> Client:
+    """A client that knows the orders' tokens."""
+    return Client(system.url, staff_password=system.env["STAFF_PASSWORD"])
+
+
+@pytest.fixture(scope="module")
+def orders(system: System, somebody: Client) -> Orders:
+    """A day's work."""
+    return fill(somebody, without_profile(system, REFUSED_PRODUCT))
+
+
+@pytest.fixture
+def opened(
+    new_page: Callable[..., Page], somebody: Client, orders: Orders, lang: str, shown: Shown
+) -> Iterator[Page]:
+    """The page in its state, in that language."""
+    page = new_page(lang, phone=shown.phone)
+    open_page(page, shown, somebody, orders)
+    yield page
+
+
+@pytest.fixture
+def gateway_log(system: System) -> Callable[[], str]:
+    """`gateway_log()`: what the gateway has logged since the test began."""
+    path = system.processes["gateway"].log
+    begun = path.stat().st_size
+    return lambda: path.read_bytes()[begun:].decode(errors="replace")
+
+
+@every_page
+@both_languages
+def test_a_page_is_accessible_and_speaks_one_language(
+    gateway_log: Callable[[], str], opened: Page, axe: Callable[[Page], None], lang: str
+) -> None:
+    assert opened.locator("html").get_attribute("lang") == lang
+    assert opened.title().strip(" ·"), "a page has a title"
+    assert opened.locator("h1").count() == 1, "a page has one main heading"
+    assert _UNRESOLVED.findall(opened.inner_text("body")) == []
+    assert re.findall(r"text_(?:missing|broken)\S*.*", gateway_log()) == []
+    axe(opened)
+
+
+@every_page
+@both_languages
+def test_a_page_is_worked_by_keyboard_alone(opened: Page) -> None:
+    check_keyboard(opened)
+
+
+@pytest.mark.parametrize("lang", ["ko"])
+@pytest.mark.parametrize("shown", [shown for shown in SHOWN if shown.phone], ids=lambda shown: shown.name)
+def test_a_page_for_phones_needs_no_sideways_scrolling(opened: Page, lang: str) -> None:
+    for size in (opened.viewport_size, NARROW):
+        opened.set_viewport_size(size)
+        too_wide = opened.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert too_wide <= 0, f"{too_wide} px too wide at {size}"
+
+
+@pytest.mark.parametrize("path", sorted({shown.path for shown in SHOWN}))
+def test_a_page_says_what_a_browser_may_do_with_it(
+    new_page: Callable[..., Page], somebody: Client, orders: Orders, path: str
+) -> None:
+    shown = next(shown for shown in SHOWN if shown.path == path)
+    page = new_page()
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))
+    open_page(page, shown._replace(steps=lambda page: None), somebody, orders)
+    headers = answers[0].all_headers()
+    policy = dict(part.split(maxsplit=1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert not re.search(r"unsafe-|\*|https?:", " ".join(policy.values()))
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "no-store" in headers["cache-control"]
+    assert all(answer.headers["x-content-type-options"] == "nosniff" for answer in answers)
+
+
+def test_no_cookie_can_be_read_by_a_script_or_sent_by_another_site(
+    page: Page, sign_in: Callable[[Page, str], None]
+) -> None:
+    sign_in(page, "dispatcher")
+    page.goto(f"{page.url}?lang=en")
+    cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
+    assert {"oss_staff", "oss_visitor", "oss_lang"} <= cookies.keys()
+    assert [name for name, cookie in cookies.items() if not (cookie["httpOnly"] and cookie["secure"])] == []
+    assert {cookie["sameSite"] for cookie in cookies.values()} <= {"Lax", "Strict"}
+    assert cookies["oss_staff"]["sameSite"] == "Strict"
+    assert page.evaluate("document.cookie") == ""
