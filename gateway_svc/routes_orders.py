@@ -8,10 +8,10 @@ from werkzeug.wrappers import Request, Response
 
 from chassis.rpc_client import RpcClient
 from contracts.catalogue import PRODUCTS
-from contracts.errors import Conflict, Invalid
+from contracts.errors import Conflict, Forbidden, Invalid
 from contracts.orders import OrderRequest
 from contracts.rpc import OrderPage
-from gateway_svc import answers, journal_page, ordering, schemas, sse
+from gateway_svc import answers, journal_page, masking, ordering, schemas, sse
 from gateway_svc.auth import Tokens
 from gateway_svc.changes import Board
 from gateway_svc.extensions import Limits, seconds_until
@@ -59,8 +59,11 @@ class OrderRoutes:
     def list_orders(self, call: Call) -> Any:
         """Orders, newest first; a subscriber sees their own."""
         query: schemas.OrdersQuery = call.query
+        if call.by.role != "operator" and (query.ont_serial or query.order_end):
+            raise Forbidden("only operators search by ONT serial or by the end of an order number")
         if call.by.role != "subscriber":
-            return self.mypage.call("list_orders", **query.model_dump())
+            found = self.mypage.call("list_orders", **query.model_dump())
+            return found | {"items": [masking.listed_for(call.by.role, page) for page in found["items"]]}
         assert call.by.order_id is not None
         page = ordering.page(self, call.by.order_id) | {"timeline": []}
         return one_page([page] if journal_page.matches(page, query.status, query.phone) else [])
@@ -69,7 +72,7 @@ class OrderRoutes:
     def get_order(self, call: Call) -> Any:
         """The order as MyPage knows it, with its timeline."""
         assert call.order_id is not None
-        return ordering.page(self, call.order_id)
+        return masking.order_for(call.by.role, ordering.page(self, call.order_id))
 
     @route("GET", "/api/orders/<order_id>/stream", roles=EVERYONE, owner=True, headers=("Last-Event-ID",),
            answers={200: None}, media_type="text/event-stream")
@@ -80,8 +83,8 @@ class OrderRoutes:
         self.limits.stream(len(self.changes))
         standing = ordering.standing(self, order_id)
         events = sse.stream(
-            first=ordering.page(self, order_id),
-            read=lambda: ordering.page(self, order_id),
+            first=masking.order_for(caller.role, ordering.page(self, order_id)),
+            read=lambda: masking.order_for(caller.role, ordering.page(self, order_id)),
             subscribe=lambda: self.changes.subscribe(("orders", str(standing))),
             seen=sse.last_event_id(call.request.headers.get("Last-Event-ID")),
             seconds_left=lambda: seconds_until(caller.expires_at),

@@ -26,7 +26,7 @@ from gateway_svc.pages.formats import Formats
 from gateway_svc.pages.sessions import Cookies, Session
 from gateway_svc.pages.texts import LANGUAGE_COOKIE, LANGUAGES, language_of, texts
 from gateway_svc.pages.view import View
-from gateway_svc.routing import ANYONE, Route
+from gateway_svc.routing import ANYONE, Route, target_of
 
 PAGES: list[Route] = []
 
@@ -41,7 +41,9 @@ class Site(Protocol):
     tokens: Tokens
     settings: dict[str, Any]
 
-    def audit(self, caller: Caller, action: str, order_id: Any, status: int) -> None: ...
+    def audit(
+        self, caller: Caller, action: str, order_id: Any, status: int, target: str | None = None
+    ) -> None: ...
 
 
 def page(
@@ -83,7 +85,7 @@ def _answer(
     except Exception as error:
         response = error_page(view, error)
     if caller is not None and entry.method != "GET":
-        service.audit(caller, entry.name, view.order_id, response.status_code)
+        service.audit(caller, entry.name, view.order_id, response.status_code, **target_of(values))
     if not any(line.startswith(sessions.VISITOR_COOKIE) for line in response.headers.getlist("Set-Cookie")) and (
         sessions.VISITOR_COOKIE not in request.cookies
     ):
