@@ -48,9 +48,10 @@ class Site(Protocol):
 
 def page(
     method: str, path: str, *, roles: frozenset[Role] = ANYONE, owner: bool = False, session: Session = "staff",
-    max_body: int = web.MAX_BODY,
+    max_body: int = web.MAX_BODY, checks_form: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Make a method of the service answer `method` `path` with a page. `session`: which cookie says who asks.
+    Without `checks_form` the method calls `sessions.check_form` itself, because it shows again what was typed.
 
     The method takes a `View` and returns a Response (`view.render`, `view.redirect`). Whatever it raises becomes a
     page that says so; without the cookie it needs, the caller is sent to sign in.
@@ -63,7 +64,7 @@ def page(
 
         @functools.wraps(handler)
         def handle(self: Any, request: Request, **values: str) -> Response:
-            return _answer(self, entry, session, handler, request, values)
+            return _answer(self, entry, session, checks_form, handler, request, values)
 
         entrypoint: Handler = web.http(method, path, max_body=max_body)(handle)
         return entrypoint
@@ -72,14 +73,15 @@ def page(
 
 
 def _answer(
-    service: Site, entry: Route, session: Session, handler: Handler, request: Request, values: dict[str, str]
+    service: Site, entry: Route, session: Session, checks_form: bool, handler: Handler, request: Request,
+    values: dict[str, str],
 ) -> Response:
     visitor = request.cookies.get(sessions.VISITOR_COOKIE) or secrets.token_urlsafe(16)
     cookies = Cookies.of(service.tokens, service.settings)
     caller = sessions.caller(service.tokens, request, session)
     view = _view(service, request, caller, values, visitor)
     try:
-        response = _checked(service, entry, handler, view)
+        response = _checked(service, entry, checks_form, handler, view)
     except Unauthenticated:
         response = _to_sign_in(view, session)
     except Exception as error:
@@ -105,14 +107,14 @@ def _view(service: Site, request: Request, caller: Caller | None, values: dict[s
     return View(request, caller, order_id, values, texts(language), Formats(language, zone), csrf)
 
 
-def _checked(service: Site, entry: Route, handler: Handler, view: View) -> Response:
+def _checked(service: Site, entry: Route, checks_form: bool, handler: Handler, view: View) -> Response:
     """Whose page it is, before anything is read; for a form, that it is ours; then the page."""
     entry.allows(view.caller)
     if "order_id" in view.path:
         wire.order_id_from(view.path["order_id"])
     if entry.owner and view.caller is not None and view.order_id is not None:
         view.caller.check_owns(view.order_id)
-    if entry.method != "GET":
+    if checks_form and entry.method != "GET":
         sessions.check_form(service.tokens, view.request)
     return handler(service, view)
 
