@@ -20,6 +20,16 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("GET", "/signin"): {"anyone"},
     ("POST", "/signin"): {"anyone"},
     ("POST", "/signout"): {"dispatcher", "technician", "operator"},
+    ("GET", "/tech"): {"technician"},
+    ("GET", "/tech/events"): {"technician"},
+    ("GET", "/tech/session"): {"technician"},
+    ("GET", "/tech/offline"): {"anyone"},
+    ("GET", "/tech/jobs/<order_id>"): {"technician"},
+    ("POST", "/tech/jobs/<order_id>/start"): {"technician"},
+    ("POST", "/tech/jobs/<order_id>/complete"): {"technician"},
+    ("POST", "/tech/jobs/<order_id>/reject"): {"technician"},
+    ("POST", "/tech/jobs/<order_id>/photos"): {"technician"},
+    ("GET", "/tech/jobs/<order_id>/photos/<photo_id>"): {"technician"},
 }
 
 THEIRS, ANOTHERS = new_id(), new_id()

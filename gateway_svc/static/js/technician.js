@@ -1,0 +1,139 @@
+// The technician's pages with scripts: what is entered is kept on the phone and sent when there is signal, so that every
+// form works in a dead spot. Without scripts the same forms are sent as they are.
+
+import { refresh } from "./page.js";
+import { changed, checked, echo } from "./technician-check.js";
+import { shrink } from "./technician-photo.js";
+import { again, flush, reachable } from "./technician-send.js";
+import { forget, pagesToKeep, start as startWorker } from "./technician-offline.js";
+import * as store from "./technician-store.js";
+import * as view from "./technician-view.js";
+
+const keeps = await store.works();
+if (keeps) document.documentElement.dataset.keeps = "on";
+let state = "idle";
+let live = false;
+
+async function show() {
+  if (keeps) view.show(await store.all(), state);
+}
+
+async function keep(form, kind, fields, photo = null) {
+  const job = form.closest("[data-order]");
+  await store.put({
+    id: crypto.randomUUID(),
+    technician: document.getElementById("phone").dataset.technician,
+    order: job.dataset.order,
+    number: job.dataset.number,
+    kind,
+    fields,
+    photo,
+    kept_at: Date.now(),
+    refused: null,
+  });
+  form.reset();
+  view.say("kept");
+  await show();
+  flush();
+}
+
+function rejection(form) {
+  const fields = Object.fromEntries(["reason_code", "note"].map((name) => [name, form.elements[name].value]));
+  const missing = fields.reason_code === "other" && !fields.note.trim();
+  form.querySelector("[data-note-missing]").hidden = !missing;
+  if (missing) form.elements.note.focus();
+  return missing ? null : fields;
+}
+
+async function takePhoto(form) {
+  const [file] = form.elements.photo.files;
+  const error = form.querySelector("[data-photo-error]");
+  error.hidden = true;
+  if (!file) return;
+  form.dataset.busy = "";
+  try {
+    await keep(form, "photo", {}, await shrink(file));
+  } catch {
+    error.hidden = false;
+    form.elements.photo.value = "";
+  } finally {
+    delete form.dataset.busy;
+  }
+}
+
+const READ = { start: () => ({}), complete: checked, reject: rejection };
+
+async function submitted(event) {
+  const form = event.target;
+  const kind = form.dataset.entry;
+  if (!keeps || !kind || event.defaultPrevented) return;
+  event.preventDefault();
+  if (kind === "photo") return takePhoto(form);
+  const fields = READ[kind](form);
+  if (!fields) return;
+  form.dataset.busy = ""; // a second tap
+  try {
+    await keep(form, kind, fields);
+  } finally {
+    delete form.dataset.busy;
+  }
+}
+
+async function signOut(event) {
+  const form = event.target;
+  if (form.getAttribute("action") !== "/signout" || event.defaultPrevented) return;
+  event.preventDefault();
+  const waiting = keeps && (await store.all()).some((entry) => !entry.refused);
+  if (waiting && !window.confirm(document.getElementById("kept").dataset.signOut)) return;
+  await forget();
+  form.submit();
+}
+
+document.addEventListener("submit", submitted);
+document.addEventListener("submit", signOut);
+document.addEventListener("input", (event) => {
+  const box = event.target.closest("[data-measured]");
+  if (!box) return;
+  echo(box);
+  changed(box.closest("form"));
+});
+document.addEventListener("change", (event) => {
+  if (keeps && event.target.id === "photo") takePhoto(event.target.form);
+});
+document.addEventListener("click", async (event) => {
+  if (event.target.closest("[data-send-now]")) again();
+  const forgotten = event.target.closest("[data-forget]")?.closest("[data-entry-id]");
+  if (forgotten) {
+    await store.remove(forgotten.dataset.entryId);
+    await show();
+  }
+});
+document.addEventListener("phone:send", async (event) => {
+  state = event.detail.state;
+  await show();
+  if (event.detail.sent) view.say("sent");
+  if (event.detail.sent || event.detail.refused) refresh();
+});
+document.addEventListener("page:updated", () => {
+  view.compareJobs();
+  pagesToKeep();
+  show();
+});
+document.addEventListener("page:live", async (event) => {
+  const was = live;
+  live = event.detail.on;
+  if (was || live) view.fresh();
+  view.signal(live || (await reachable()) || live);
+  if (live) again();
+});
+addEventListener("online", again);
+addEventListener("offline", () => view.signal(false));
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") again();
+});
+
+view.compareJobs();
+if (!navigator.onLine) view.signal(false);
+await show();
+if (keeps) flush();
+startWorker();
