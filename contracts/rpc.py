@@ -6,7 +6,7 @@ in UTC, ids UUIDv7 text. Errors are those of `contracts.errors`. Lists answer `P
 order        place_orders(orders=[PlaceOrder]) -> [PlaceOrderResult]
              cancel_order(order_id, reason, requested_by) -> {"order_id", "status"}        NotFound, Conflict
              get_order(order_id) -> dict                                                   NotFound
-activation   get_activation(order_id) -> dict                                              NotFound
+activation   get_activation(order_id) -> dict, with its case as `fallout` (Fallout or None)       NotFound
              list_fallouts(limit, cursor) -> Page of Fallout
              retry_fallout(order_id, by, another_port=False)                               NotFound, Conflict
              abandon_fallout(order_id, by, reason)                                         NotFound, Conflict

@@ -230,7 +230,7 @@ class TraceEntry(BaseModel):
     """One thing that happened. `what`: an event's type, a call's outcome, a provisioning step, an action of staff.
 
     `details` of a message: `sent_at` (None: not yet confirmed by the broker), `handled` (who took it in, when),
-    `traceparent`; of the others what their service tells.
+    `waits_for` (who is still to do so), `traceparent`; of the others what their service tells.
     """
 
     at: AwareDatetime

@@ -11,6 +11,17 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 Kind = Literal["message", "parked", "journal", "attempt", "call", "job", "audit"]
+CONSUMERS: dict[str, tuple[str, ...]] = {
+    "order_placed": ("activation",), "activation_completed": ("order",), "activation_failed": ("order",),
+    "visit_scheduled": ("fieldwork", "order"),
+    "fieldwork_completed": ("order", "activation", "scheduling"),
+    "fieldwork_rejected": ("order", "activation", "scheduling"),
+    "order_cancel_requested": ("activation",), "activation_cancel_requested": ("scheduling",),
+    "visit_cancel_requested": ("fieldwork",), "fieldwork_cancelled": ("scheduling",),
+    "visit_cancelled": ("activation",), "activation_reverted": ("order",),
+}
+"""Which services act on an event; mypage, beside them, on every one (docs/architecture.md)."""
+
 Entry = dict[str, Any]
 """`{"at", "kind", "service", "what", "id", "cause", "details"}`; see `answers.TraceEntry`."""
 
@@ -64,9 +75,17 @@ def _messages(
             _cause(item["causation_id"], senders),
             sent_at=_utc(item["sent_at"]), traceparent=item["traceparent"],
             handled=sorted(takers.get(item["message_id"], []), key=lambda taker: taker["at"] or ""),
+            waits_for=_waits_for(item["event_type"], takers.get(item["message_id"], []), handled),
         )
         for service, answer in messages.items() for item in answer["sent"]
     ]
+
+
+def _waits_for(event_type: str, takers: list[dict[str, Any]], asked: Iterable[str]) -> list[str]:
+    """Those of the services asked that are to act on the event and have not yet."""
+    still = (*CONSUMERS.get(event_type, ()), "mypage")
+    done = {taker["service"] for taker in takers}
+    return [service for service in still if service in asked and service not in done]
 
 
 def _cause(message_id: str | None, senders: Mapping[str, tuple[str, str]]) -> dict[str, str | None] | None:

@@ -37,11 +37,30 @@ class Sources:
     database: StoreSession
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one order: its trace, who did not answer, and the parts of it that are more than a trace."""
+
+    entries: list[trace.Entry]
+    unreachable: list[str]
+    activation: dict[str, Any] | None
+    visit: dict[str, Any] | None
+    job: dict[str, Any] | None
+
+
 def of_order(sources: Sources, order_id: UUID, timeout_s: float) -> dict[str, Any]:
-    """Everything known of the order (`answers.OrderTrace`), within `timeout_s`.
+    """The order's trace as it is answered (`answers.OrderTrace`), within `timeout_s`.
 
     Raises NotFound where everybody answered and nobody knows it.
     """
+    known = gather(sources, order_id, timeout_s)
+    if not known.entries and not known.unreachable:
+        raise NotFound(f"nobody knows order {order_id}")
+    return {"order_id": str(order_id), "entries": known.entries, "unreachable": known.unreachable}
+
+
+def gather(sources: Sources, order_id: UUID, timeout_s: float) -> Known:
+    """Everything known of the order, within `timeout_s`."""
     began = time.monotonic()
     entry = sources.journal.order(order_id)
     standing = str(entry.stands_as if entry is not None and entry.stands_as else order_id)
@@ -63,10 +82,10 @@ def of_order(sources: Sources, order_id: UUID, timeout_s: float) -> dict[str, An
         journal=_journal(sources.journal, order_id, entry), activation=parts["activation"].value,
         visit=parts["visit"].value, job=parts["job"].value, audit=parts["audit"].value or (),
     )
-    unreachable = _unreachable(sources, parts, handled)
-    if not entries and not unreachable:
-        raise NotFound(f"nobody knows order {order_id}")
-    return {"order_id": str(order_id), "entries": entries, "unreachable": unreachable}
+    return Known(
+        entries, _unreachable(sources, parts, handled), parts["activation"].value, parts["visit"].value,
+        parts["job"].value,
+    )
 
 
 def _handled(

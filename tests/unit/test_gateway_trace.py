@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 
 from chassis.rpc_client import DeadlineExceeded
 from contracts.errors import NotFound
+from contracts.events import EVENTS
 from contracts.ids import new_id
 from gateway_svc import masking, staff, trace, trace_parts
 from gateway_svc.answers import OrderTrace
@@ -214,3 +216,22 @@ def test_a_technician_sees_no_phone_number_and_no_email_of_other_peoples_orders(
     assert masking.listed_for("technician", page) == {"status": "placed", "customer": None, "address": None}
     assert masking.order_for("technician", page | {"customer": None})["customer"] is None
     assert page["customer"] == CUSTOMER, "what others are shown is left as it is"
+
+
+def test_who_acts_on_an_event_is_what_the_services_say() -> None:
+    domains = {name: importlib.import_module(f"{name}_svc.domain") for name in (
+        "order", "activation", "scheduling", "fieldwork")}
+    listening = {
+        event: {name for name, domain in domains.items() if event in domain.CONSUMES} for event in EVENTS
+    }
+    assert {event: set(trace.CONSUMERS.get(event, ())) for event in EVENTS} == listening
+
+
+def test_a_message_names_who_has_yet_to_take_it_in() -> None:
+    (placed,) = trace.merge(
+        {"order": answer(sent(PLACED, "order_placed", "2026-11-26T00:00:00Z"))},
+        handled={"activation": answer(), "mypage": answer(handled=((PLACED, "2026-11-26T00:00:03Z"),))},
+    )
+    assert placed["details"]["waits_for"] == ["activation"]
+    (unknown,) = trace.merge({"order": answer(sent(PLACED, "order_placed", "2026-11-26T00:00:00Z"))})
+    assert unknown["details"]["waits_for"] == [], "nobody could be asked"
