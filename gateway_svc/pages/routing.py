@@ -48,7 +48,7 @@ class Site(Protocol):
 
 def page(
     method: str, path: str, *, roles: frozenset[Role] = ANYONE, owner: bool = False, session: Session = "staff",
-    max_body: int = web.MAX_BODY, checks_form: bool = True,
+    max_body: int = web.MAX_BODY, checks_form: bool = True, audited: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Make a method of the service answer `method` `path` with a page. `session`: which cookie says who asks.
     Without `checks_form` the method calls `sessions.check_form` itself, because it shows again what was typed.
@@ -59,7 +59,10 @@ def page(
 
     def decorate(handler: Handler) -> Handler:
         summary = (handler.__doc__ or "").strip().splitlines()[0]
-        entry = Route(method, path, handler.__name__, summary, "pages", roles, owner=owner, media_type="text/html")
+        entry = Route(
+            method, path, handler.__name__, summary, "pages", roles, owner=owner, media_type="text/html",
+            audited=audited,
+        )
         PAGES.append(entry)
 
         @functools.wraps(handler)
@@ -86,7 +89,7 @@ def _answer(
         response = _to_sign_in(view, session)
     except Exception as error:
         response = error_page(view, error)
-    if caller is not None and entry.method != "GET":
+    if caller is not None and entry.audited and entry.method != "GET":
         service.audit(caller, entry.name, view.order_id, response.status_code, **target_of(values))
     if not any(line.startswith(sessions.VISITOR_COOKIE) for line in response.headers.getlist("Set-Cookie")) and (
         sessions.VISITOR_COOKIE not in request.cookies
