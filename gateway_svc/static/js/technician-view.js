@@ -10,11 +10,24 @@ function clock(moment) {
   return moment.toLocaleString(language(), today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" });
 }
 
+const SAID_MS = 6000;
+let unsay = null;
+
 /** Say something once, to the eye and to the ear: "kept", "sent", "new" or "gone". */
 export function say(what) {
   const place = document.querySelector("[data-said]");
   place.textContent = "";
+  clearTimeout(unsay);
   requestAnimationFrame(() => { place.textContent = place.dataset[what]; });
+  unsay = setTimeout(() => { place.textContent = ""; }, SAID_MS);
+}
+
+/** After an entry: on to the checklist, or up to what is kept. */
+export function goOn(kind) {
+  const next = kind === "start" ? document.getElementById("checklist") : kind !== "photo" && document.getElementById("main");
+  if (!next) return;
+  next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: "start" });
 }
 
 /** What is shown is how things stand at this moment. */
@@ -43,7 +56,6 @@ function item(entry) {
   const at = row.querySelector("[data-at]");
   at.dateTime = new Date(entry.kept_at).toISOString();
   at.textContent = clock(new Date(entry.kept_at));
-  row.querySelector("[data-waiting]").hidden = Boolean(entry.refused);
   row.querySelector("[data-refused]").hidden = !entry.refused;
   const reasons = [...row.querySelectorAll("[data-reason]")];
   const reason = reasons.find((known) => known.dataset.reason === entry.refused) ?? reasons.at(-1);
@@ -64,11 +76,18 @@ export function show(entries, state) {
   box.querySelector("[data-send-now]").hidden = !waiting.length || shown !== "waiting";
   box.querySelector("[data-entries]").replaceChildren(...mine.map(item));
   box.hidden = entries.length === 0;
-  for (const badge of document.querySelectorAll("[data-kept-badge]")) {
-    const order = badge.closest("[data-order]").dataset.order;
-    badge.hidden = !waiting.some((entry) => entry.order === order);
-  }
+  for (const badge of document.querySelectorAll("[data-kept-badge]")) showBadge(badge, waiting);
   showJob(waiting);
+}
+
+function showBadge(badge, waiting) {
+  const job = badge.closest("[data-order]");
+  const mine = waiting.filter((entry) => entry.order === job.dataset.order);
+  const last = mine.findLast((entry) => entry.kind in AFTER) ?? mine.at(-1);
+  badge.hidden = !last;
+  badge.textContent = last ? badge.dataset[last.kind] : "";
+  const changed = Boolean(last && last.kind in AFTER);
+  for (const other of job.querySelectorAll("[data-state-badge], [data-next]")) other.hidden = changed;
 }
 
 function showJob(waiting) {

@@ -34,6 +34,7 @@ async function keep(form, kind, fields, photo = null) {
   form.reset();
   view.say("kept");
   await show();
+  view.goOn(kind);
   flush();
 }
 
@@ -114,6 +115,9 @@ document.addEventListener("phone:send", async (event) => {
   if (event.detail.sent) view.say("sent");
   if (event.detail.sent || event.detail.refused) refresh();
 });
+// A list that could not be loaded is asked for again.
+setInterval(() => { if (document.querySelector("#jobs .missing")) refresh(); }, 5000);
+
 document.addEventListener("page:updated", () => {
   view.compareJobs();
   pagesToKeep();

@@ -16,6 +16,7 @@ technician-state-assigned = To visit
 technician-state-started = Under way
 technician-state-completed = Done
 technician-state-rejected = Rejected
+technician-state-kept = { $state } · not sent yet
 technician-state-cancelled = Cancelled
 
 technician-job-title = Job { $number }

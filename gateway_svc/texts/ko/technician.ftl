@@ -13,6 +13,7 @@ technician-state-assigned = 방문 전
 technician-state-started = 작업 중
 technician-state-completed = 완료
 technician-state-rejected = 반송
+technician-state-kept = { $state } · 보내기 전
 technician-state-cancelled = 취소됨
 
 technician-job-title = 작업 { $number }
@@ -39,7 +40,7 @@ technician-note = 메모
 technician-hint-ont_serial = 영문 4자와 숫자·A~F 8자리입니다. 예: HFRN1234ABCD
 technician-hint-rx_power_dbm = 정상 범위는 { $low } ~ { $high } dBm입니다. 부호 없이 적으면 음수로 읽습니다.
 technician-hint-down_mbps = 이 상품은 { $low } Mbps 이상이면 정상입니다.
-technician-read-ont_serial = { $value }(으)로 읽었습니다
+technician-read-ont_serial = 읽은 값: { $value }
 technician-read-rx_power_dbm = { $value } dBm
 technician-read-down_mbps = { $value } Mbps
 technician-read-up_mbps = { $value } Mbps
