@@ -77,6 +77,12 @@ def place(counter: Counter, order: OrderRequest, key: str | None, address: str) 
     return Taken(order_id, placed, same, stored.accepted_at)
 
 
+def was_refused(counter: Counter, order_id: UUID) -> bool:
+    """Whether this is a journalled order that came to nothing, and its sender was told so."""
+    entry = counter.intake.journal.order(order_id)
+    return entry is not None and entry.state in ("refused", "dropped")
+
+
 def owner(counter: Counter, order_id: UUID, since: datetime) -> Caller:
     """The subscriber of this order, for as many days from `since` as SUBSCRIBER_TOKEN_DAYS says."""
     return subscriber(order_id, since, int(counter.settings.get("SUBSCRIBER_TOKEN_DAYS", 90)))
