@@ -57,7 +57,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """`stage` names the texts `mypage-<stage>` (headline) and `mypage-<stage>-next` (what happens next)."""
+    """`stage` names the texts `mypage-<stage>` (headline) and `mypage-<stage>-next` (what happens next).
+
+    `visit` is the agreed visit where it will be made, or was.
+    """
 
     stage: str
     tone: Tone
@@ -76,7 +79,7 @@ def story(facts: Facts, now: datetime, zone: ZoneInfo) -> Story:
         stage=stage,
         tone=_tone(stage),
         steps=_steps(facts),
-        visit=visit,
+        visit=visit if facts.status in (*_OPEN, "completed", "unknown") else None,
         can_choose_window=can_choose_window(facts),
         can_cancel=can_cancel(facts),
         is_closed=is_closed(facts),

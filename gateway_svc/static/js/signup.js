@@ -13,6 +13,7 @@ function showTotal() {
   if (!form || !total) return;
   const sum = fee(form, "internet") + fee(form, "tv");
   const text = sum ? total.dataset.month.replace("#", won.format(sum)) : total.dataset.none;
+  total.classList.toggle("none", !sum);
   if (total.textContent.trim() !== text) total.textContent = text;
 }
 
