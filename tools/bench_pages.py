@@ -19,7 +19,7 @@ from playwright.sync_api import Browser
 from tools.browser import CHROMIUM, FONTS, SLOW_PHONE, SLOW_PROCESSOR, chromium, person, slow_line, slow_processor
 from tools.client import Client
 from tools.packages import PackagesMissing, ensure
-from tools.page_data import Orders, system_with_data
+from tools.page_data import Work, system_with_data
 from tools.paths import ROOT
 from tools.screenshots import SHOWN, Shown, cookie_of, say, sign_in
 from tools.waiting import NotInTime
@@ -41,9 +41,9 @@ _INTERACTIVE_MS = """() => new Promise(resolve => {
 })"""
 
 
-def answer_times_ms(client: Client, orders: Orders, shown: Shown, times: int) -> list[float]:
+def answer_times_ms(client: Client, work: Work, shown: Shown, times: int) -> list[float]:
     """How long the page took to answer, each time."""
-    cookie, path = cookie_of(client, orders, shown.who), shown.path.format(**orders)
+    cookie, path = cookie_of(client, work, shown.who), work.path(shown.path)
     headers = {"Accept-Language": "ko"} | ({"Cookie": f"{cookie.name}={cookie.value}"} if cookie else {})
     taken = []
     with requests.Session() as http:
@@ -56,14 +56,14 @@ def answer_times_ms(client: Client, orders: Orders, shown: Shown, times: int) ->
     return taken[WARM_UP:]
 
 
-def interactive_ms(browser: Browser, client: Client, orders: Orders, path: str, who: str) -> float:
+def interactive_ms(browser: Browser, client: Client, work: Work, path: str, who: str) -> float:
     """How long after the click a page can be used, in ms, by somebody with a slow phone and an empty cache."""
     with person(browser, client.url, "ko", phone=True) as context:
-        sign_in(context, client, orders, who)
+        sign_in(context, client, work, who)
         page = context.new_page()
         slow_processor(page, SLOW_PROCESSOR)
         slow_line(page, SLOW_PHONE)
-        page.goto(path.format(**orders), wait_until="load")
+        page.goto(work.path(path), wait_until="load")
         return float(page.evaluate(_INTERACTIVE_MS))
 
 
@@ -94,15 +94,15 @@ def main() -> int:
     folder = ROOT / ".local" / "bench-pages"
     shutil.rmtree(folder, ignore_errors=True)
     # Pages that others in the table differ from by what is done on them only.
-    pages = {shown.path: shown for shown in reversed(SHOWN)}
+    pages = {shown.path: shown for shown in reversed(SHOWN) if shown.status == 200}
     try:
         ensure(CHROMIUM, FONTS)
-        with system_with_data(folder, say) as (_, client, orders), chromium() as browser:
+        with system_with_data(folder, say) as (_, client, work), chromium() as browser:
             say(f"asking {len(pages)} pages {args.times} times each")
-            answered = {shown.name: answer_times_ms(client, orders, shown, args.times)
+            answered = {shown.name: answer_times_ms(client, work, shown, args.times)
                         for shown in reversed(pages.values())}
             say(f"opening MyPage {args.visits} times on a slow phone")
-            interactive = [interactive_ms(browser, client, orders, "/my/{scheduled}", "scheduled")
+            interactive = [interactive_ms(browser, client, work, "/my/{scheduled}", "scheduled")
                            for _ in range(args.visits)]
     except (PackagesMissing, NotInTime) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -6,17 +6,27 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from element_sim.client import SimClient
 from tools.client import Client, Json, internet, tv
 from tools.network import SIM
 from tools.system import System
-from tools.visits import schedule_with
+from tools.visits import day_of, schedule_with
 
 Say = Callable[[str], None]
-Orders = dict[str, str]
-"""What an order is for, as in `CUSTOMERS` -> its id."""
+
+
+class Work(NamedTuple):
+    """The day's work. `orders`: what an order is for, as in `CUSTOMERS` -> its id; `day`: that of most visits."""
+
+    orders: dict[str, str]
+    day: str
+
+    def path(self, template: str) -> str:
+        """`/my/{scheduled}` or `/dispatch?day={day}` with what it names filled in."""
+        return template.format(**self.orders, day=self.day)
+
 
 # Pictures are to be there soon, so the simulator plays the elements; what it refuses is given up at the second try.
 SETTINGS = {
@@ -49,7 +59,7 @@ TECHNICIANS = {"scheduled": "kim", "started": "kim", "lee": "lee", "jung": "jung
                "rejected": "lee"}  # fmt: skip
 
 
-def fill(client: Client, refusing: AbstractContextManager[object], say: Say = lambda text: None) -> Orders:
+def fill(client: Client, refusing: AbstractContextManager[object], say: Say = lambda text: None) -> Work:
     """Put the day's work in. While `refusing` is open, elements refuse REFUSED_PRODUCT."""
     say("one order in each step, calls, jobs and a fallout")
     with refusing:
@@ -59,11 +69,10 @@ def fill(client: Client, refusing: AbstractContextManager[object], say: Say = la
     for name, order_id in orders.items():
         if name != "fallout":
             client.wait_for_status(order_id, "activated")
-    for name, technician in TECHNICIANS.items():
-        schedule_with(client, orders[name], technician)
+    visits = {name: schedule_with(client, orders[name], technician) for name, technician in TECHNICIANS.items()}
     _call(client, orders)
     _work(client, orders)
-    return orders
+    return Work(orders, day_of(visits["scheduled"]).isoformat())
 
 
 def _place(client: Client, name: str) -> str:
@@ -76,7 +85,7 @@ def _place(client: Client, name: str) -> str:
     return str(client.place(order)["order_id"])
 
 
-def _call(client: Client, orders: Orders) -> None:
+def _call(client: Client, orders: dict[str, str]) -> None:
     later = (datetime.now(UTC) + timedelta(hours=2)).replace(microsecond=0)
     calls: list[tuple[str, dict[str, Any]]] = [
         ("missed", {"outcome": "no_answer"}),
@@ -87,7 +96,7 @@ def _call(client: Client, orders: Orders) -> None:
         client.call("POST", f"/api/visits/{orders[name]}/calls", as_="dispatcher", json=call)
 
 
-def _work(client: Client, orders: Orders) -> None:
+def _work(client: Client, orders: dict[str, str]) -> None:
     client.start_job(orders["started"], by=TECHNICIANS["started"])
     client.complete(orders["completed"])
     client.reject(orders["rejected"], reason_code="no_duct")
@@ -106,7 +115,7 @@ def simulator_refuses(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def system_with_data(folder: Path, say: Say) -> Iterator[tuple[System, Client, Orders]]:
+def system_with_data(folder: Path, say: Say) -> Iterator[tuple[System, Client, Work]]:
     """A system of its own under `folder`, with the day's work in it; stopped and removed at the end."""
     system = System(folder, overrides=SETTINGS, say=say)
     try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from tools.browser import CHROMIUM, FONTS, Lang, chromium, person
 from tools.client import Client
 from tools.packages import PackagesMissing, ensure
-from tools.page_data import Orders, system_with_data
+from tools.page_data import Work, system_with_data
 from tools.paths import ROOT
 from tools.waiting import NotInTime
 
@@ -27,19 +28,82 @@ LANGUAGES: tuple[Lang, ...] = get_args(Lang)
 
 
 class Shown(NamedTuple):
-    """A page in a state. `path` may name an order (`{scheduled}`, see tools.page_data); `who`: a staff user, or an
-    order whose subscriber looks, or nobody; `steps`: what is done on the page before it is looked at."""
+    """A page in a state. `path` may name an order (`{scheduled}`) or the `{day}`, see tools.page_data; `who`: a staff
+    user, or an order whose subscriber looks, or nobody; `steps`: what is done on the page before it is looked at."""
 
     name: str
     path: str
     who: str | None = None
     phone: bool = False
-    steps: Callable[[Page], object] = lambda page: None
+    steps: Callable[[Page, Work], object] = lambda page, work: None
     dark: bool = False
+    status: int = 200
+
+
+def _send_with_errors(page: Page, work: Work) -> None:
+    page.locator("[name='address.postcode']").fill("서울")
+    page.locator("[name='customer.phone']").fill("02")
+    page.locator(".signup-form [type=submit]:visible").first.click()
+    page.locator("[aria-invalid=true]").first.wait_for()
+
+
+def _call_a_customer(page: Page, work: Work) -> None:
+    order_id = work.orders["call_back"]
+    page.locator(f"#claim-{order_id}").click()
+    page.locator("form#call").wait_for()
+    page.locator(f"#windows-{order_id} a[href*='pick=']").first.click()
+    page.locator("#fix").wait_for()
+
+
+def _measure_out_of_range(page: Page, work: Work) -> None:
+    page.locator("#ont_serial").fill("ABCD12345678")
+    page.locator("#rx_power_dbm").fill("-31.5")
+    page.locator("#down_mbps").fill("93")
+    page.locator("[data-entry=complete] [type=submit]").click()
+    page.locator("#questions").wait_for()
+
+
+def _unfold_rejection(page: Page, work: Work) -> None:
+    page.locator("details:has([name=reason_code]) summary").click()
 
 
 SHOWN = (
+    # The subscriber's phone
+    Shown("signup", "/signup", phone=True),
+    Shown("signup-errors", "/signup", phone=True, steps=_send_with_errors),
+    Shown("signup-wide", "/signup"),
+    Shown("my-sign-in", "/my", phone=True),
+    Shown("my-activated", "/my/{activated}", "activated", phone=True),
+    Shown("my-missed-call", "/my/{missed}", "missed", phone=True),
+    Shown("my-scheduled", "/my/{scheduled}", "scheduled", phone=True, dark=True),
+    Shown("my-visit", "/my/{scheduled}/visit", "scheduled", phone=True),
+    Shown("my-cancel", "/my/{scheduled}/cancel", "scheduled", phone=True),
+    Shown("my-completed", "/my/{completed}", "completed", phone=True),
+    Shown("my-rejected", "/my/{rejected}", "rejected", phone=True),
+    Shown("my-cancelled", "/my/{cancelled}", "cancelled", phone=True),
+    # Staff
     Shown("signin", "/signin"),
+    Shown("forbidden", "/ops", "dispatcher", status=403),
+    # The dispatch desk; the call comes first, so that the queue shows it to a colleague
+    Shown("dispatch-call", "/dispatch?day={day}", "dispatcher2", steps=_call_a_customer),
+    Shown("dispatch-queue", "/dispatch?day={day}", "dispatcher", dark=True),
+    Shown("dispatch-move", "/dispatch?day={day}&move={jung}", "dispatcher"),
+    # The technician's phone
+    Shown("tech-list", "/tech?date={day}", "kim", phone=True),
+    Shown("tech-job", "/tech/jobs/{scheduled}", "kim", phone=True, dark=True),
+    Shown("tech-complete", "/tech/jobs/{started}", "kim", phone=True),
+    Shown("tech-question", "/tech/jobs/{started}", "kim", phone=True, steps=_measure_out_of_range),
+    Shown("tech-reject", "/tech/jobs/{started}", "kim", phone=True, steps=_unfold_rejection),
+    Shown("tech-completed", "/tech/jobs/{completed}", "kim", phone=True),
+    Shown("tech-offline", "/tech/offline", phone=True),
+    # The operations desk
+    Shown("ops-desk", "/ops", "operator", dark=True),
+    Shown("ops-order", "/ops/orders/{completed}", "operator", dark=True),
+    Shown("ops-fallout", "/ops/orders/{fallout}", "operator"),
+    Shown("ops-abandon", "/ops/orders/{fallout}/abandon", "operator"),
+    Shown("ops-search", "/ops/search?q=010-2345-1005", "operator"),
+    Shown("ops-system", "/ops/system", "operator"),
+    Shown("ops-audit", "/ops/audit", "operator"),
 )
 
 
@@ -51,50 +115,51 @@ class Cookie(NamedTuple):
     path: str
 
 
-def cookie_of(client: Client, orders: Orders, who: str | None) -> Cookie | None:
+def cookie_of(client: Client, work: Work, who: str | None) -> Cookie | None:
     """What this person got when they signed in."""
     if who is None:
         return None
-    if who in orders:
-        return Cookie("oss_order", client.token(orders[who]), f"/my/{orders[who]}")
+    if who in work.orders:
+        return Cookie("oss_order", client.token(work.orders[who]), f"/my/{work.orders[who]}")
     return Cookie("oss_staff", client.login(who), "/")
 
 
-def sign_in(context: BrowserContext, client: Client, orders: Orders, who: str | None) -> None:
+def sign_in(context: BrowserContext, client: Client, work: Work, who: str | None) -> None:
     """Sign a person in, without the way through the sign-in page."""
-    if (cookie := cookie_of(client, orders, who)) is not None:
+    if (cookie := cookie_of(client, work, who)) is not None:
         context.add_cookies([{
             "name": cookie.name, "value": cookie.value, "path": cookie.path, "domain": "127.0.0.1",
             "secure": True, "httpOnly": True, "sameSite": "Lax",
         }])  # fmt: skip
 
 
-def open_page(page: Page, shown: Shown, client: Client, orders: Orders) -> None:
+def open_page(page: Page, shown: Shown, client: Client, work: Work) -> None:
     """Bring a page of a fresh context into that state."""
-    sign_in(page.context, client, orders, shown.who)
-    answer = page.goto(shown.path.format(**orders))
-    assert answer is not None and answer.ok, f"{shown.name}: {page.url} was answered with {answer and answer.status}"
-    shown.steps(page)
+    sign_in(page.context, client, work, shown.who)
+    answer = page.goto(work.path(shown.path))
+    status = None if answer is None else answer.status
+    assert status == shown.status, f"{shown.name}: {page.url} was answered with {status}"
+    shown.steps(page, work)
     page.wait_for_load_state("load")
 
 
 @contextmanager
-def looking_at(browser: Browser, client: Client, orders: Orders, shown: Shown, lang: Lang) -> Iterator[Page]:
+def looking_at(browser: Browser, client: Client, work: Work, shown: Shown, lang: Lang) -> Iterator[Page]:
     """The page in that state and language, seen by somebody who was never here."""
     context = person(browser, client.url, lang, phone=shown.phone, reduced_motion="reduce")
     context.set_default_timeout(15_000)
     try:
         page = context.new_page()
-        open_page(page, shown, client, orders)
+        open_page(page, shown, client, work)
         yield page
     finally:
         context.close()
 
 
-def take(browser: Browser, client: Client, orders: Orders, shown: Shown, lang: Lang) -> list[Path]:
+def take(browser: Browser, client: Client, work: Work, shown: Shown, lang: Lang) -> list[Path]:
     """The pictures of one page in one language: a light one, and a dark one where the table asks for it."""
     taken = []
-    with looking_at(browser, client, orders, shown, lang) as page:
+    with looking_at(browser, client, work, shown, lang) as page:
         for scheme in ("light", "dark") if shown.dark else ("light",):
             page.emulate_media(color_scheme=scheme)
             path = FOLDER / f"{shown.name}-{lang}{'-dark' if scheme == 'dark' else ''}.png"
@@ -106,18 +171,18 @@ def take(browser: Browser, client: Client, orders: Orders, shown: Shown, lang: L
 def main() -> int:
     """Take the pictures; errors a person can act on are said without a traceback."""
     parser = argparse.ArgumentParser(prog="tools.screenshots", description=__doc__)
-    parser.add_argument("--only", default="", help="only pages whose name begins with this")
+    parser.add_argument("--only", default="", help="a regular expression: only pages whose name begins like it")
     args = parser.parse_args()
     folder = ROOT / ".local" / "screenshots"
     shutil.rmtree(folder, ignore_errors=True)
-    wanted = [shown for shown in SHOWN if shown.name.startswith(args.only)]
+    wanted = [shown for shown in SHOWN if re.match(args.only, shown.name)]
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
         ensure(CHROMIUM, FONTS)
-        with system_with_data(folder, say) as (_, client, orders), chromium() as browser:
+        with system_with_data(folder, say) as (_, client, work), chromium() as browser:
             for shown in wanted:
                 for lang in LANGUAGES:
-                    for path in take(browser, client, orders, shown, lang):
+                    for path in take(browser, client, work, shown, lang):
                         say(str(path.relative_to(ROOT)))
     except (PackagesMissing, NotInTime) as error:
         print(f"error: {error}", file=sys.stderr)

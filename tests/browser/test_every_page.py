@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Response
 from tests.harness.browser_keyboard import check_keyboard
 from tests.harness.client import Client
 from tests.harness.network import without_profile
-from tools.page_data import REFUSED_PRODUCT, Orders, fill
+from tools.page_data import REFUSED_PRODUCT, Work, fill
 from tools.screenshots import LANGUAGES, SHOWN, Shown, open_page
 from tools.system import System
 
@@ -32,18 +32,18 @@ def somebody(system: System) -> Client:
 
 
 @pytest.fixture(scope="module")
-def orders(system: System, somebody: Client) -> Orders:
+def work(system: System, somebody: Client) -> Work:
     """A day's work."""
     return fill(somebody, without_profile(system, REFUSED_PRODUCT))
 
 
 @pytest.fixture
 def opened(
-    new_page: Callable[..., Page], somebody: Client, orders: Orders, lang: str, shown: Shown
+    new_page: Callable[..., Page], somebody: Client, work: Work, lang: str, shown: Shown
 ) -> Iterator[Page]:
     """The page in its state, in that language."""
     page = new_page(lang, phone=shown.phone)
-    open_page(page, shown, somebody, orders)
+    open_page(page, shown, somebody, work)
     yield page
 
 
@@ -85,13 +85,13 @@ def test_a_page_for_phones_needs_no_sideways_scrolling(opened: Page, lang: str) 
 
 @pytest.mark.parametrize("path", sorted({shown.path for shown in SHOWN}))
 def test_a_page_says_what_a_browser_may_do_with_it(
-    new_page: Callable[..., Page], somebody: Client, orders: Orders, path: str
+    new_page: Callable[..., Page], somebody: Client, work: Work, path: str
 ) -> None:
     shown = next(shown for shown in SHOWN if shown.path == path)
     page = new_page()
     answers: list[Response] = []
     page.on("response", lambda answer: answers.append(answer))
-    open_page(page, shown._replace(steps=lambda page: None), somebody, orders)
+    open_page(page, shown._replace(steps=lambda page, work: None), somebody, work)
     headers = answers[0].all_headers()
     policy = dict(part.split(maxsplit=1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
