@@ -36,7 +36,7 @@ from gateway_svc.auth import Caller
 from gateway_svc.changes import Changes
 from gateway_svc.extensions import IntakeProvider, LimitsProvider, PasswordsProvider, TokensProvider
 from gateway_svc.intake import FORWARD_LOOP
-from gateway_svc.pages import dispatch, my_sign_in, mypage, sign_in, signup, technician
+from gateway_svc.pages import dispatch, my_sign_in, mypage, operations, sign_in, signup, technician
 from gateway_svc.routing import ROUTES, Answer, Call, Route, route
 
 VERSION = "1.0.0"
@@ -55,8 +55,8 @@ OPERATED = [
 # The mixins are named through their modules: `nameko run` would take an imported class with entrypoints for a service.
 class GatewayService(
     routes_orders.OrderRoutes, routes_visits.VisitRoutes, routes_jobs.JobRoutes, routes_ops.OpsRoutes,
-    routes_parked.ParkedRoutes, sign_in.SignInPages, dispatch.DispatchPages, technician.TechnicianPages,
-    signup.SignUpPages, my_sign_in.OrderSignInPages, mypage.MyPages,
+    routes_parked.ParkedRoutes, sign_in.SignInPages, dispatch.DispatchPages, operations.OperationsPages,
+    technician.TechnicianPages, signup.SignUpPages, my_sign_in.OrderSignInPages, mypage.MyPages,
     OperatedService,
 ):
     """All of API.md, and the pages. `database` is for staff only, so it does not decide whether orders can be taken."""

@@ -8,10 +8,16 @@ from typing import Any, cast
 from uuid import UUID
 
 import sqlalchemy as sa
+from eventlet import Timeout
 from sqlalchemy.dialects.postgresql import insert
 
+from chassis.db import StoreSession
+from chassis.logging import get_logger
+from contracts.errors import Unavailable
 from gateway_svc.auth import Role
 from gateway_svc.models import audit_log, staff_users
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +82,20 @@ def audited(
         dict(row) | {"id": str(row["id"]), "order_id": row["order_id"] and str(row["order_id"])}
         for row in conn.execute(query).mappings()
     ]
+
+
+def read_audit(database: StoreSession, timeout_s: float, limit: int, **wanted: Any) -> list[dict[str, Any]]:
+    """Audit records (see `audited`). Raises Unavailable where the database does not answer within `timeout_s`."""
+    deadline = Timeout(timeout_s)
+    try:
+        with database.read() as conn:
+            return audited(conn, limit, **wanted)
+    except sa.exc.SQLAlchemyError as error:
+        _log.warning("audit_log_unreachable", error=str(error))
+        raise Unavailable("the audit log cannot be read") from error
+    except Timeout as raised:
+        if raised is not deadline:
+            raise
+        raise Unavailable(f"the audit log did not answer within {timeout_s:g} s") from raised
+    finally:
+        deadline.cancel()

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-from eventlet import Timeout
-
 from chassis.db import StoreSession
-from chassis.logging import get_logger
 from chassis.rpc_client import RpcClient
-from contracts.errors import NotFound, Unavailable
+from contracts.errors import NotFound
 from gateway_svc import staff, trace
 from gateway_svc.journal import Entry, Journal
 from gateway_svc.operated import GATEWAY
@@ -24,8 +20,6 @@ MAX_IDS = 1000
 MAX_AUDIT = 200
 FIRST_SHARE = 0.6
 """Of the time there is: what was sent is asked first, then who has handled it."""
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,7 @@ def gather(sources: Sources, order_id: UUID, timeout_s: float) -> Known:
         activation=question(sources.services["activation"], "get_activation", first_s, order_id=standing),
         visit=question(sources.services["scheduling"], "get_visit", first_s, order_id=standing),
         job=question(sources.services["fieldwork"], "get_job", first_s, order_id=standing),
-        audit=lambda: _audit(sources.database, order_id, first_s),
+        audit=lambda: staff.read_audit(sources.database, first_s, MAX_AUDIT, order_id=order_id),
     )
     messages = {name: parts[f"messages {name}"].value for name in sources.services if parts[f"messages {name}"].known}
     handled = _handled(sources, standing, messages, timeout_s - (time.monotonic() - began))
@@ -109,23 +103,6 @@ def _unreachable(sources: Sources, parts: Mapping[str, Part], handled: Mapping[s
     missing |= {service for part, service in (("visit", "scheduling"), ("job", "fieldwork"), ("audit", GATEWAY))
                 if part in missing}
     return [name for name in (*sources.services, GATEWAY) if name in missing]
-
-
-def _audit(database: StoreSession, order_id: UUID, timeout_s: float) -> list[dict[str, Any]]:
-    """What staff did to the order. Raises Unavailable where the database does not answer in time."""
-    limit = Timeout(timeout_s)
-    try:
-        with database.read() as conn:
-            return staff.audited(conn, MAX_AUDIT, order_id=order_id)
-    except sa.exc.SQLAlchemyError as error:
-        _log.warning("audit_log_unreachable", error=str(error))
-        raise Unavailable("the audit log cannot be read") from error
-    except Timeout as raised:
-        if raised is not limit:
-            raise
-        raise Unavailable(f"the audit log did not answer within {timeout_s:g} s") from raised
-    finally:
-        limit.cancel()
 
 
 def _journal(journal: Journal, order_id: UUID, entry: Entry | None) -> list[dict[str, Any]]:

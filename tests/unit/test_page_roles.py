@@ -49,6 +49,20 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("POST", "/tech/jobs/<order_id>/reject"): {"technician"},
     ("POST", "/tech/jobs/<order_id>/photos"): {"technician"},
     ("GET", "/tech/jobs/<order_id>/photos/<photo_id>"): {"technician"},
+    ("GET", "/ops"): {"operator"},
+    ("GET", "/ops/events"): {"operator"},
+    ("GET", "/ops/search"): {"operator"},
+    ("GET", "/ops/system"): {"operator"},
+    ("GET", "/ops/audit"): {"operator"},
+    ("GET", "/ops/orders/<order_id>"): {"operator"},
+    ("POST", "/ops/orders/<order_id>"): {"operator"},
+    ("GET", "/ops/orders/<order_id>/events"): {"operator"},
+    ("POST", "/ops/orders/<order_id>/retry"): {"operator"},
+    ("GET", "/ops/orders/<order_id>/abandon"): {"operator"},
+    ("POST", "/ops/orders/<order_id>/abandon"): {"operator"},
+    ("POST", "/ops/parked/<service>/<message_id>/replay"): {"operator"},
+    ("GET", "/ops/parked/<service>/<message_id>/drop"): {"operator"},
+    ("POST", "/ops/parked/<service>/<message_id>/drop"): {"operator"},
 }
 
 THEIRS, ANOTHERS = new_id(), new_id()
