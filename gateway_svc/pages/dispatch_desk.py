@@ -161,13 +161,13 @@ class Desk:
         return window | {"technicians": [t | {"load_that_day": t.get("load_by_day", {}).get(day, 0)} for t in able]}
 
     def rows(self) -> list[dict[str, Any]]:
-        """The board: each technician with a cell a window (`visits`, `works`, `target` while a visit is moved)."""
+        """The board: each technician with a cell a window (`visits`, `works`, `ahead`, `target` while a visit is moved)."""
         targets = {
             (technician["id"], window["window_start"])
             for window in (self.targets.value["items"] if self.targets.known else [])
             for technician in window["technicians"]
         }
-        return board_rows(self.board.value, targets, [_moment(w["window_start"]) for w in self.board.value["windows"]])
+        return board_rows(self.board.value, targets, self.now)
 
 
 def week(items: Sequence[Mapping[str, Any]], first: date, formats: Formats) -> dict[str, Any]:
@@ -184,10 +184,9 @@ def week(items: Sequence[Mapping[str, Any]], first: date, formats: Formats) -> d
     return {"days": days, "rows": rows}
 
 
-def board_rows(
-    board: Mapping[str, Any], targets: set[tuple[str, str]], starts: Sequence[datetime | None]
-) -> list[dict[str, Any]]:
-    """Each technician with one cell for each window that begins at one of `starts`."""
+def board_rows(board: Mapping[str, Any], targets: set[tuple[str, str]], now: datetime) -> list[dict[str, Any]]:
+    """Each technician with one cell for each window; `ahead`: it has not begun at `now`. `targets`: (id, start)."""
+    starts = [_moment(window["window_start"]) for window in board["windows"]]
     rows = []
     for technician in board["technicians"]:
         works = {_moment(start) for start in technician["works"]}
@@ -195,6 +194,7 @@ def board_rows(
             {
                 "window": window,
                 "works": start in works,
+                "ahead": start is not None and start > now,
                 "visits": [v for v in technician["visits"] if _moment(v["window_start"]) == start],
                 "target": (technician["id"], window["window_start"]) in targets,
             }

@@ -26,8 +26,9 @@ function help() {
   if (!dialog.open) dialog.showModal();
 }
 
-function focusOn(selector) {
-  const found = document.querySelector(selector);
+/** Focus what the first selector that finds something finds. */
+function focusOn(...selectors) {
+  const found = selectors.map((selector) => document.querySelector(selector)).find(Boolean);
   found?.focus();
   found?.scrollIntoView({ block: "nearest" });
 }
@@ -50,11 +51,11 @@ const KEYS = {
   KeyC: call,
   KeyJ: () => inQueue(1),
   KeyK: () => inQueue(-1),
-  KeyW: () => focusOn(".dispatch-slot[aria-current], .dispatch-slot, #windows-title"),
+  KeyW: () => focusOn(".dispatch-slot[aria-current]", ".dispatch-slot", "#windows-title"),
   KeyM: () => focusOn("#note"),
   KeyX: () => focusOn("#no-answer"),
   KeyB: () => focusOn("#call_back_at"),
-  KeyD: () => focusOn(".dispatch-here, .dispatch-card-name, #board-title"),
+  KeyD: () => focusOn(".dispatch-here", ".dispatch-card-name", "#board-title"),
 };
 
 function typing(element) {

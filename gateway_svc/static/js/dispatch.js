@@ -40,7 +40,6 @@ export async function go(url, focus) {
   }
   history.pushState(null, "", url);
   await refresh();
-  if (focus && !document.getElementById(focus)) await refresh(); // the first one was under way before the address changed
   if (focus) document.getElementById(focus)?.focus();
 }
 

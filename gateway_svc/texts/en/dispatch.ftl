@@ -59,7 +59,9 @@ dispatch-outcome-refused = Refused a visit
 dispatch-note = Note
 dispatch-refused-confirm = Record that { $name } refused a visit?
 dispatch-unsaved = Your note has not been saved. Leave this customer?
-dispatch-call-back-in = in { $span }
+dispatch-call-back-in-30 = In 30 min
+dispatch-call-back-in-60 = In 1 hour
+dispatch-call-back-in-180 = In 3 hours
 dispatch-call-back-at = At another time
 dispatch-call-back = Call back then
 dispatch-scheduled-hint = A visit is fixed already. Choose a free window to move it.
@@ -110,15 +112,15 @@ dispatch-move-cancel = Leave it
 dispatch-moving = Choose where to move the visit of { $name } ({ $window }, { $technician }). Another day is possible, too.
 dispatch-here = Move here
 
-dispatch-done-scheduled = The visit is fixed: { $window }, { $technician }
-dispatch-done-no-answer = { $count ->
+dispatch-done-scheduled = Visit of { $name }: { $window }, { $technician }
+dispatch-done-no-answer = { $name }: { $count ->
     [one] 1 missed call.
    *[other] { $count } missed calls.
 } Next try: { $moment }
-dispatch-done-call-back = To be called back: { $moment }
-dispatch-done-refused = Recorded as refused. The visit is marked for attention.
+dispatch-done-call-back = { $name } is to be called back: { $moment }
+dispatch-done-refused = { $name } refused a visit. It is marked for attention.
 dispatch-done-flagged = The visit is marked for attention.
-dispatch-done-other = Recorded.
+dispatch-done-other = { $name }: recorded.
 notice-dispatch-nobody-waits = Nobody needs a call at the moment.
 notice-dispatch-released = You ended the call without a result.
 
