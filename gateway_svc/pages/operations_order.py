@@ -109,7 +109,7 @@ class OrderDeskPages(Operated):
         parts = together(
             activation=question(self.activation, "get_activation", self._page_s, order_id=view.order)
         )
-        case = parts["activation"].required()["fallout"]
+        case = parts["activation"].required().get("fallout")
         return view.render("operations/abandon.html", status, order_id=view.order, case=case, form=form)
 
     @property

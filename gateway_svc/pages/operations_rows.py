@@ -37,7 +37,7 @@ def moments(entries: Iterable[Mapping[str, Any]], timeline: Iterable[Mapping[str
 
 def say(t: Texts, prefix: str, code: str) -> str:
     """The text for a code of the system's, or the code itself where there is none."""
-    key = f"{prefix}-{code.replace('_', '-')}"
+    key = f"{prefix}-{code.replace('_', '-').replace(' ', '-')}"
     return t(key) if key in t else code
 
 
