@@ -16,7 +16,10 @@ from tools.waiting import wait_until
 
 
 class LonelyGateway:
-    """A gateway process with nothing behind it: no broker, no database, no other service. `settings` are of its environment."""
+    """A gateway process with nothing behind it: no broker, no database, no other service.
+
+    `settings` are of its environment.
+    """
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.journal_path = folder / "journal.sqlite3"

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
-from http.cookiejar import DefaultCookiePolicy
+from http.cookiejar import Cookie
 from typing import Any
 
 import requests
+from requests.cookies import RequestsCookieJar
+
+
+class _OwnMachine(RequestsCookieJar):
+    """Cookies as browsers keep them for this very machine: Secure ones are sent without TLS."""
+
+    def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> Any:
+        cookie.secure = False
+        return super().set_cookie(cookie, *args, **kwargs)
 
 
 class Visitor:
@@ -15,7 +24,7 @@ class Visitor:
     def __init__(self, url: str, language: str = "en") -> None:
         self.url = url
         self.http = requests.Session()
-        self.http.cookies.set_policy(DefaultCookiePolicy(secure_protocols=("http", "https")))
+        self.http.cookies = _OwnMachine()
         self.http.headers["Accept-Language"] = language
 
     def get(self, path: str, **options: Any) -> requests.Response:
