@@ -86,12 +86,18 @@ def _taker(at: str, taker: Mapping[str, Any]) -> dict[str, Any]:
 def _details(kind: str, details: Mapping[str, Any], t: Texts) -> list[tuple[str, str]]:
     """What else is known, as (label, value)."""
     ports = ", ".join(f"{port['element']} {port['port']}" for port in details.get("ports") or ())
+    refused = details.get("status") if (details.get("status") or 0) >= 400 else None
     known = {
         "attempt": [("element", details.get("element")), ("ports", ports)],
         "parked": [("attempts", details.get("attempts")), ("queue", details.get("queue"))],
-        "call": [("by", details.get("by"))],
+        "call": [("by", _person(details.get("by"), t))],
         "job": [("technician", details.get("technician"))],
-        "audit": [("by", details.get("username")), ("status", details.get("status"))],
+        "audit": [("by", _person(details.get("username"), t)), ("status", refused)],
         "journal": [("state", details.get("state")), ("attempts", details.get("attempts") or None)],
     }
     return [(t(f"ops-detail-{name}"), str(value)) for name, value in known.get(kind, []) if value]
+
+
+def _person(name: str | None, t: Texts) -> str | None:
+    """A user's name; a subscriber has none, only an order."""
+    return t("ops-role-subscriber") if name and name.startswith("subscriber:") else name

@@ -102,8 +102,10 @@ class Position:
         return "next" if key in self.following else "idle"
 
     def way(self, start: str, end: str) -> Mark:
-        """How the line between two steps is drawn."""
-        if start in self.passed and end in self.passed and self.passed[start] <= self.passed[end]:
+        """How the line between two steps is drawn: the one that was taken came from the last step before."""
+        before = [key for key, other, _ in WAYS if other == end and key in self.passed and end in self.passed
+                  and self.passed[key] <= self.passed[end]]  # fmt: skip
+        if before and start == max(before, key=list(self.passed).index):
             return "passed"
         return "next" if start == self.now and end in self.following else "idle"
 

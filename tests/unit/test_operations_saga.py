@@ -56,6 +56,19 @@ def test_the_way_that_was_taken_is_drawn_apart_from_those_that_were_not() -> Non
     ]
 
 
+def test_a_cancel_that_went_all_the_way_down_did_not_turn_round_before() -> None:
+    at = position(told(
+        "order_placed", "activation_completed", "visit_scheduled", "order_cancel_requested",
+        "activation_cancel_requested", "visit_cancel_requested", "fieldwork_cancelled", "visit_cancelled",
+        "activation_reverted", "order_cancelled",
+    ))
+    taken = (("visit-cancel", "job-withdrawn"), ("visit-cancelled", "put-back"))
+    left = (("visit-cancel", "visit-cancelled"), ("activation-cancel", "put-back"))
+    assert [at.way(*way) for way in (*taken, *left)] == ["passed", "passed", "idle", "idle"]
+    early = position(told("order_cancel_requested", "activation_cancel_requested", "activation_reverted"))
+    assert early.way("activation-cancel", "put-back") == "passed"
+
+
 def test_every_event_of_the_system_has_its_step_and_every_step_lies_on_a_way() -> None:
     assert {step.event.partition("/")[0] for step in saga.STEPS} == set(EVENTS)
     assert {key for start, end, _ in saga.WAYS for key in (start, end)} == set(saga.BY_KEY)
