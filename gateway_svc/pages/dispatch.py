@@ -87,7 +87,8 @@ class DispatchPages:
     @page("POST", f"{PATH}/visits/<order_id>/claim", roles=DISPATCH)
     def claim_call(self, view: View) -> Response:
         """Claim this customer: the desk shows the number then."""
-        chosen = Chosen(day=Chosen.of(view).day, order=view.order)
+        given = Chosen.of(view)
+        chosen = Chosen(order=view.order, day=given.day, since=given.since, pick=given.pick)
         part = self._ask("claim_visit", order_id=view.order, by=view.by.subject)
         return view.redirect(chosen.url()) if part.known else self._desk(view, chosen, trouble=part)
 
