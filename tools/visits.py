@@ -35,14 +35,15 @@ def day_of(order: Json) -> date:
 
 def _appointed(client: Client, order_id: str, technician_id: str) -> bool:
     """Fix the technician's first free window; False where somebody else took it in between."""
-    body = _first_window(client, order_id, technician_id) | {"technician_id": technician_id}
+    body = first_window(client, order_id, technician_id) | {"technician_id": technician_id}
     answer = client.request("PUT", f"/api/visits/{order_id}/appointment", as_="dispatcher", json=body)
     if answer.status_code not in (200, 409):
         raise UnexpectedAnswer(answer)
     return answer.status_code == 200
 
 
-def _first_window(client: Client, order_id: str, technician_id: str) -> Json:
+def first_window(client: Client, order_id: str, technician_id: str) -> Json:
+    """The first free window of this technician for the order's visit. Raises NotInTime where there is none."""
     start = datetime.now(UTC)
     latest = start + _LATEST
     while start < latest:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.harness.browser_orders import day_of
 from tests.harness.client import Client, Json
+from tools.browser import Lang
+from tools.visits import first_window
+from tools.waiting import wait_until
 
 GOOD = {"ont_serial": "HFRN1234ABCD", "rx_power_dbm": "19.5", "down_mbps": "487"}
 WAITS_MS = 20_000
@@ -74,6 +79,35 @@ class Phone:
 
     def shows_state(self, state: str) -> None:
         expect(self.page.locator(f"#job[data-state={state}]")).to_be_visible(timeout=WAITS_MS)
+
+
+PhoneOf = Callable[..., Phone]
+
+
+@pytest.fixture
+def a_phone(new_page: Callable[..., Page], sign_in: Callable[[Page, str], None]) -> PhoneOf:
+    """`a_phone("en", who="lee")`: somebody's phone, signed in."""
+
+    def signed_in(lang: Lang = "ko", who: str = "kim", **options: object) -> Phone:
+        page = new_page(lang, phone=True, **options)
+        sign_in(page, who)
+        page.wait_for_url("**/tech*")
+        return Phone(page)
+
+    return signed_in
+
+
+def move(client: Client, order: Json, technician: str) -> None:
+    """The desk moves the visit: to kim at the time it was first fixed for, to somebody else whenever they can come."""
+    order_id, technician_id = order["order_id"], f"tech-{technician}"
+
+    def moved() -> bool:
+        window = order["visit"] if technician == "kim" else first_window(client, order_id, technician_id)
+        body = {name: window[name] for name in ("window_start", "window_end")} | {"technician_id": technician_id}
+        path = f"/api/visits/{order_id}/appointment"
+        return client.request("PUT", path, as_="dispatcher", json=body).status_code == 200
+
+    wait_until(moved, f"the visit is {technician}'s")
 
 
 def happened(client: Client, order_id: str, event: str) -> int:

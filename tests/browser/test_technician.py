@@ -8,38 +8,35 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.technician_phone import GOOD, WAITS_MS, Phone, a_large_picture, happened, job_of, small_targets
+from tests.browser.technician_phone import (
+    GOOD,
+    WAITS_MS,
+    PhoneOf,
+    a_large_picture,
+    a_phone,
+    happened,
+    job_of,
+    move,
+    small_targets,
+)  # fmt: skip
 from tests.harness.client import Client, Json
 from tools.browser import Lang
 from tools.waiting import wait_until
+
+__all__ = ["a_phone"]
 
 WORDS: dict[Lang, dict[str, str]] = {
     "ko": {"lang": "ko", "call": "전화", "results": "설치 결과", "next": "다음"},
     "en": {"lang": "en", "call": "Call", "results": "Results", "next": "Next"},
 }
 
-NewPage = Callable[..., Page]
-SignIn = Callable[[Page, str], None]
 Axe = Callable[[Page], None]
 Scheduled = Callable[..., Json]
 
 
-@pytest.fixture
-def a_phone(new_page: NewPage, sign_in: SignIn) -> Callable[..., Phone]:
-    """`a_phone("en", who="lee")`: somebody's phone, signed in."""
-
-    def signed_in(lang: Lang = "ko", who: str = "kim", **options: object) -> Phone:
-        page = new_page(lang, phone=True, **options)
-        sign_in(page, who)
-        page.wait_for_url("**/tech*")
-        return Phone(page)
-
-    return signed_in
-
-
 @pytest.mark.parametrize("lang", ["ko", "en"])
 def test_a_job_from_the_list_to_its_results(
-    lang: Lang, client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled, axe: Axe
+    lang: Lang, client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled, axe: Axe
 ) -> None:
     order = a_scheduled_order(client)
     order_id, words = order["order_id"], WORDS[lang]
@@ -77,7 +74,7 @@ def test_a_job_from_the_list_to_its_results(
 
 @pytest.mark.parametrize("lang", ["ko", "en"])
 def test_what_is_out_of_range_is_asked_about_before_it_is_sent(
-    lang: Lang, client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled, axe: Axe
+    lang: Lang, client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled, axe: Axe
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(lang)
@@ -111,7 +108,7 @@ def test_what_is_out_of_range_is_asked_about_before_it_is_sent(
 
 
 def test_what_cannot_be_a_measurement_is_refused_beside_its_field(
-    client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled, axe: Axe
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled, axe: Axe
 ) -> None:
     phone = a_phone()
     phone.open_job(a_scheduled_order(client)["order_id"])
@@ -130,7 +127,7 @@ def test_what_cannot_be_a_measurement_is_refused_beside_its_field(
 
 @pytest.mark.parametrize("lang", ["ko", "en"])
 def test_a_job_that_cannot_be_installed_is_rejected_with_reason_and_note(
-    lang: Lang, client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled, axe: Axe
+    lang: Lang, client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled, axe: Axe
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(lang)
@@ -146,7 +143,7 @@ def test_a_job_that_cannot_be_installed_is_rejected_with_reason_and_note(
 
 
 def test_a_photo_is_made_small_and_seen_by_the_operator(
-    client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled, axe: Axe
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled, axe: Axe
 ) -> None:
     order_id = a_scheduled_order(client)["order_id"]
     phone = a_phone()
@@ -170,7 +167,7 @@ def test_a_photo_is_made_small_and_seen_by_the_operator(
 
 
 def test_a_new_and_a_withdrawn_job_show_without_a_reload(
-    client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
 ) -> None:
     first = a_scheduled_order(client)
     phone = a_phone()
@@ -179,25 +176,18 @@ def test_a_new_and_a_withdrawn_job_show_without_a_reload(
     phone.page.evaluate("window.sameDocument = true")
     card = phone.page.locator(f"#jobs [data-order='{first['order_id']}']")
     expect(card).to_be_visible()
-    _move(client, first, "lee")
+    move(client, first, "lee")
     expect(card).to_have_count(0, timeout=WAITS_MS)
-    _move(client, first, "kim")
+    move(client, first, "kim")
     expect(card).to_be_visible(timeout=WAITS_MS)
     client.cancel(first["order_id"])
     expect(phone.page.locator(f".cancelled[data-order='{first['order_id']}']")).to_be_visible(timeout=WAITS_MS)
     assert phone.page.evaluate("window.sameDocument"), "the page was loaded anew"
 
 
-def _move(client: Client, order: Json, technician: str) -> None:
-    window = {name: order["visit"][name] for name in ("window_start", "window_end")}
-    body = window | {"technician_id": f"tech-{technician}"}
-    path = f"/api/visits/{order['order_id']}/appointment"
-    wait_until(lambda: client.request("PUT", path, as_="dispatcher", json=body).status_code == 200, "it is moved")
-
-
 @pytest.mark.parametrize("lang", ["ko", "en"])
 def test_everything_works_without_scripts(
-    lang: Lang, client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled
+    lang: Lang, client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
 ) -> None:
     order, other = a_scheduled_order(client), a_scheduled_order(client)
     phone = a_phone(lang, javascript=False)
@@ -232,7 +222,7 @@ def test_everything_works_without_scripts(
 
 
 def test_another_technicians_job_is_not_shown(
-    client: Client, a_phone: Callable[..., Phone], a_scheduled_order: Scheduled
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
 ) -> None:
     order_id = a_scheduled_order(client)["order_id"]
     phone = a_phone(who="lee")

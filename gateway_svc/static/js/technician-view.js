@@ -63,6 +63,15 @@ function item(entry) {
   return row;
 }
 
+/** The server has taken this entry: the job is what the entry made of it, before the page has been fetched anew. */
+export function taken(entry) {
+  const job = document.getElementById("job");
+  if (job?.dataset.order !== entry.order || !(entry.kind in AFTER)) return;
+  job.dataset.state = AFTER[entry.kind];
+  const badge = job.querySelector("[data-state-badge]");
+  badge.textContent = badge.dataset[entry.kind];
+}
+
 /** The entries that are still on the phone, and the job as they make it. */
 export function show(entries, state) {
   const box = document.getElementById("kept");

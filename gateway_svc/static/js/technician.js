@@ -111,6 +111,7 @@ document.addEventListener("click", async (event) => {
 });
 document.addEventListener("phone:send", async (event) => {
   state = event.detail.state;
+  if (event.detail.sent) view.taken(event.detail.sent);
   await show();
   if (event.detail.sent) view.say("sent");
   if (event.detail.sent || event.detail.refused) refresh();
