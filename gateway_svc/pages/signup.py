@@ -167,8 +167,10 @@ class SignUpPages:
             minimum=self._signup_minimum, maximum=MAX_QUANTITY,
         )
         if view.request.method == "GET":
-            # Nothing personal is in it yet, and whoever comes back to it shall find the same key, not a fresh form.
+            # Who comes back to it in the browser's history shall find the same form, with the same key, not a fresh
+            # one. Nothing personal is in it yet; and it came with the very cookies that it goes with.
             response.headers["Cache-Control"] = "private, no-cache"
+            response.headers["Vary"] = "Accept-Language"
         return response
 
     @property
