@@ -41,7 +41,8 @@ _log = get_logger(__name__)
 class Route:
     """One row of the table. `roles` empty: anyone, without a token. `owner`: subscribers only with their own order.
 
-    `audited` False is for what a script sends by itself, which is nobody's deed.
+    `checks_form` False: a page's method checks itself that the form is ours. `audited` False: a script sends it by
+    itself, so it is nobody's deed.
     `uploads` are the media types of a body that is not JSON; the handler reads it, of at most `max_body` bytes.
     `answers` maps statuses to the model of the answer (None: no content, or not JSON); `problems` are the further
     statuses a client may meet beside those that follow from the rest.
@@ -63,6 +64,7 @@ class Route:
     media_type: str = "application/json"
     uploads: tuple[str, ...] = ()
     audited: bool = True
+    checks_form: bool = True
     max_body: int = MAX_BODY
 
     @property

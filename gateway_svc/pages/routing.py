@@ -61,13 +61,13 @@ def page(
         summary = (handler.__doc__ or "").strip().splitlines()[0]
         entry = Route(
             method, path, handler.__name__, summary, "pages", roles, owner=owner, media_type="text/html",
-            audited=audited,
+            audited=audited, checks_form=checks_form,
         )
         PAGES.append(entry)
 
         @functools.wraps(handler)
         def handle(self: Any, request: Request, **values: str) -> Response:
-            return _answer(self, entry, session, checks_form, handler, request, values)
+            return _answer(self, entry, session, handler, request, values)
 
         entrypoint: Handler = web.http(method, path, max_body=max_body)(handle)
         return entrypoint
@@ -76,7 +76,7 @@ def page(
 
 
 def _answer(
-    service: Site, entry: Route, session: Session, checks_form: bool, handler: Handler, request: Request,
+    service: Site, entry: Route, session: Session, handler: Handler, request: Request,
     values: dict[str, str],
 ) -> Response:
     visitor = request.cookies.get(sessions.VISITOR_COOKIE) or secrets.token_urlsafe(16)
@@ -84,7 +84,7 @@ def _answer(
     caller = sessions.caller(service.tokens, request, session)
     view = _view(service, request, caller, values, visitor)
     try:
-        response = _checked(service, entry, checks_form, handler, view)
+        response = _checked(service, entry, handler, view)
     except Unauthenticated:
         response = _to_sign_in(view, session)
     except Exception as error:
@@ -110,14 +110,14 @@ def _view(service: Site, request: Request, caller: Caller | None, values: dict[s
     return View(request, caller, order_id, values, texts(language), Formats(language, zone), csrf)
 
 
-def _checked(service: Site, entry: Route, checks_form: bool, handler: Handler, view: View) -> Response:
+def _checked(service: Site, entry: Route, handler: Handler, view: View) -> Response:
     """Whose page it is, before anything is read; for a form, that it is ours; then the page."""
     entry.allows(view.caller)
     if "order_id" in view.path:
         wire.order_id_from(view.path["order_id"])
     if entry.owner and view.caller is not None and view.order_id is not None:
         view.caller.check_owns(view.order_id)
-    if checks_form and entry.method != "GET":
+    if entry.checks_form and entry.method != "GET":
         sessions.check_form(service.tokens, view.request)
     return handler(service, view)
 
