@@ -106,6 +106,7 @@ dispatch-today = Today
 dispatch-day = Day
 dispatch-show = Show
 dispatch-off = Off
+dispatch-over = Over
 dispatch-free = Free
 dispatch-move = Move
 dispatch-move-cancel = Leave it

@@ -94,6 +94,7 @@ dispatch-today = 오늘
 dispatch-day = 날짜
 dispatch-show = 보기
 dispatch-off = 근무 없음
+dispatch-over = 지난 시간
 dispatch-free = 비어 있음
 dispatch-move = 옮기기
 dispatch-move-cancel = 옮기지 않기
