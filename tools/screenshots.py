@@ -157,10 +157,10 @@ def looking_at(browser: Browser, client: Client, work: Work, shown: Shown, lang:
 
 
 def take(browser: Browser, client: Client, work: Work, shown: Shown, lang: Lang) -> list[Path]:
-    """The pictures of one page in one language: a light one, and a dark one where the table asks for it."""
+    """The pictures of one page in one language; a dark one, too, in the first language where the table asks for it."""
     taken = []
     with looking_at(browser, client, work, shown, lang) as page:
-        for scheme in ("light", "dark") if shown.dark else ("light",):
+        for scheme in ("light", "dark") if shown.dark and lang == LANGUAGES[0] else ("light",):
             page.emulate_media(color_scheme=scheme)
             path = FOLDER / f"{shown.name}-{lang}{'-dark' if scheme == 'dark' else ''}.png"
             page.screenshot(path=path, full_page=True, animations="disabled", caret="hide", scale="css")

@@ -28,24 +28,31 @@ _WATCH = """() => {
   const wanted = all.filter(element => element.type !== "radio" || (chosen(element) ?? first(element)) === element);
   document.activeElement?.blur();
   const before = new Map(wanted.map(element => [element, look(element)]));
-  window.oss_keyboard = { wanted, before, look, reached: new Set(), unmarked: new Set(), hidden: new Set() };
+  const reached = new Set(), unmarked = new Set(), hidden = new Set();
+  document.addEventListener("focusin", ({ target }) => {
+    if (!before.has(target) || reached.has(target)) return;
+    reached.add(target);
+    if (look(target) === before.get(target)) unmarked.add(target);
+  });
+  // The browser scrolls to what has the focus after it has told of it, so this is looked at before the next key.
+  const place = () => {
+    const now = document.activeElement, box = now.getBoundingClientRect();
+    const outside = box.bottom <= 0 || box.top >= innerHeight || box.right <= 0 || box.left >= innerWidth;
+    if (before.has(now) && outside) hidden.add(now);
+  };
+  document.addEventListener("keydown", place, { capture: true });
+  window.oss_keyboard = { wanted, reached, unmarked, hidden, place };
   return wanted.length;
 }"""
 
-_NOTE = """() => {
-  const { wanted, before, look, reached, unmarked, hidden } = window.oss_keyboard;
-  const now = document.activeElement;
-  if (before.has(now) && !reached.has(now)) {
-    reached.add(now);
-    if (look(now) === before.get(now)) unmarked.add(now);
-    const box = now.getBoundingClientRect();
-    if (box.bottom <= 0 || box.top >= innerHeight || box.right <= 0 || box.left >= innerWidth) hidden.add(now);
-  }
+_IS_DONE = """() => {
+  const { wanted, reached } = window.oss_keyboard;
   return wanted.every(element => reached.has(element) || !element.isConnected);
 }"""
 
 _TELL = """() => {
-  const { wanted, reached, unmarked, hidden } = window.oss_keyboard;
+  const { wanted, reached, unmarked, hidden, place } = window.oss_keyboard;
+  place();
   const tell = element => element.outerHTML.replace(/\\s+/g, " ").slice(0, 160);
   return {
     "cannot be reached with Tab": wanted.filter(element => element.isConnected && !reached.has(element)).map(tell),
@@ -61,9 +68,9 @@ def check_keyboard(page: Page) -> None:
     count = int(page.evaluate(_WATCH))
     assert count, f"there is nothing to do on {page.url}"
     # A date has a stop for each of its parts, and a round may have begun in the middle.
-    for _ in range(3 * count + 20):
+    for pressed in range(3 * count + 20):
         page.keyboard.press("Tab")
-        if page.evaluate(_NOTE):
+        if pressed % 5 == 4 and page.evaluate(_IS_DONE):
             break
     told: dict[str, Any] = page.evaluate(_TELL)
     faults = [f"{fault}: {element}" for fault, elements in told.items() for element in elements]
