@@ -234,3 +234,34 @@ def test_a_page_without_a_copy_says_that_there_is_no_signal(
     phone.page.goto("/tech?date=2031-01-01")
     expect(phone.page.get_by_role("heading", name="No signal")).to_be_visible()
     axe(phone.page)
+
+
+def test_what_is_typed_survives_a_page_that_the_phone_threw_away(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    phone = a_phone()
+    phone.open_job(a_scheduled_order(client)["order_id"])
+    phone.start()
+    phone.shows_state("started")
+    phone.page.locator("#ont_serial").fill("HFRN1234ABCD")
+    phone.page.locator("#complete-note").fill("문 앞")
+    phone.page.reload()
+    expect(phone.page.locator("#ont_serial")).to_have_value("HFRN1234ABCD")
+    expect(phone.page.locator("#complete-note")).to_have_value("문 앞")
+
+
+def test_a_job_that_cannot_be_sent_now_holds_up_no_other(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    stuck, order = a_scheduled_order(client), a_scheduled_order(client)
+    phone = a_phone(expected=["was answered with 503"])
+    phone.page.route(f"**/{stuck['order_id']}/start", lambda route: route.fulfill(status=503, body="away"))
+    for each in (stuck, order):
+        phone.open_job(each["order_id"])
+        phone.page.locator("form[data-entry=start] button").click()
+    wait_until(lambda: job_of(client, order)["state"] == "started", "the other job's entry is sent")
+    phone.shows_kept(1)
+    phone.page.unroute(f"**/{stuck['order_id']}/start")
+    phone.page.locator("[data-send-now]").click()
+    wait_until(lambda: job_of(client, stuck)["state"] == "started", "the entry is sent when the server takes it")
+    phone.shows_kept(0)

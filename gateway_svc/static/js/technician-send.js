@@ -51,8 +51,10 @@ async function post(entry, csrf) {
   return (await answer.json()).outcome ?? "later";
 }
 
-/** Send the entries of whoever has signed in; returns the state to show. */
+/** Send the entries of whoever has signed in; returns the state to show. A job whose entry cannot be sent now holds up
+ * its own later entries only. */
 async function work() {
+  const held = new Set();
   const waiting = async () => (await store.all()).filter((entry) => !entry.refused);
   if (!(await waiting()).length) return "idle";
   tell("sending");
@@ -60,10 +62,14 @@ async function work() {
   if (who === null) return "signed-out";
   for (;;) {
     const entries = await waiting();
-    const entry = entries.find((known) => known.technician === who.technician_id);
-    if (!entry) return entries.length ? "another" : "idle";
+    const entry = entries.find((known) => known.technician === who.technician_id && !held.has(known.order));
+    if (!entry) return held.size ? "later" : "idle";
     const outcome = await post(entry, who.csrf);
-    if (outcome === "signed-out" || outcome === "later") return outcome;
+    if (outcome === "signed-out") return outcome;
+    if (outcome === "later") {
+      held.add(entry.order);
+      continue;
+    }
     if (outcome === "done") await store.remove(entry.id);
     else await store.put({ ...entry, refused: outcome });
     failures = 0;

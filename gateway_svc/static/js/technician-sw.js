@@ -91,11 +91,9 @@ async function keepAll(urls) {
 
 async function page(event) {
   const { request } = event;
-  const network = fetch(request).then((answer) => {
-    event.waitUntil(keep(request.url, answer.clone()));
-    return answer;
-  });
-  network.catch(() => {}); // answered below, and perhaps already
+  const network = fetch(request);
+  // Also where the copy has been shown by then; without signal there is nothing to keep.
+  event.waitUntil(network.then((answer) => keep(request.url, answer.clone()), () => {}));
   if (request.mode !== "navigate") return network;
   const deadline = new Promise((resolve) => setTimeout(resolve, DEADLINE_MS));
   const copy = () => copyOf(request.url);

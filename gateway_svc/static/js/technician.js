@@ -3,6 +3,7 @@
 
 import { refresh } from "./page.js";
 import { changed, checked, echo } from "./technician-check.js";
+import * as draft from "./technician-draft.js";
 import { shrink } from "./technician-photo.js";
 import { again, flush, reachable } from "./technician-send.js";
 import { forget, pagesToKeep, start as startWorker } from "./technician-offline.js";
@@ -31,7 +32,9 @@ async function keep(form, kind, fields, photo = null) {
     kept_at: Date.now(),
     refused: null,
   });
+  if (kind === "complete") draft.drop(form);
   form.reset();
+  navigator.storage?.persist?.(); // ask that the entry is not cleared away when space runs out
   view.say("kept");
   await show();
   view.goOn(kind);
@@ -86,6 +89,7 @@ async function signOut(event) {
   event.preventDefault();
   const waiting = keeps && (await store.all()).some((entry) => !entry.refused);
   if (waiting && !window.confirm(document.getElementById("kept").dataset.signOut)) return;
+  draft.dropAll();
   await forget();
   form.submit();
 }
@@ -98,6 +102,18 @@ document.addEventListener("input", (event) => {
   echo(box);
   changed(box.closest("form"));
 });
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-entry=complete]");
+  if (form) draft.save(form);
+});
+
+function restoreDraft() {
+  const form = document.querySelector("form[data-entry=complete]");
+  if (!form) return;
+  draft.restore(form);
+  for (const box of form.querySelectorAll("[data-measured]")) if (box.querySelector("input").value) echo(box);
+}
+
 document.addEventListener("change", (event) => {
   if (keeps && event.target.id === "photo") takePhoto(event.target.form);
 });
@@ -119,7 +135,14 @@ document.addEventListener("phone:send", async (event) => {
 // A list that could not be loaded is asked for again.
 setInterval(() => { if (document.querySelector("#jobs .missing")) refresh(); }, 5000);
 
+// The rejection form stays open when the job around it is replaced.
+let rejecting = false;
+document.addEventListener("toggle", (event) => {
+  if (event.target.matches("#job details")) rejecting = event.target.open;
+}, true);
 document.addEventListener("page:updated", () => {
+  if (rejecting) document.querySelector("#job details")?.setAttribute("open", "");
+  restoreDraft();
   view.compareJobs();
   pagesToKeep();
   show();
@@ -137,6 +160,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") again();
 });
 
+restoreDraft();
 view.compareJobs();
 if (!navigator.onLine) view.signal(false);
 await show();
