@@ -92,6 +92,7 @@ class DeskPages(Operated):
             "operations/search.html", 200 if wanted else 422, typed=typed, understood=bool(wanted),
             found=[item for item in found.values() if item],
             missing=any(part.missing for part in answers.values()),
+            more=any((part.value or {}).get("next_cursor") for part in answers.values()),
         )
 
 

@@ -14,6 +14,8 @@ ops-search-found = { $count ->
     [one] One order found
    *[other] { $count } orders found
 }
+ops-search-newest = The newest { $count } orders
+ops-search-more = There are more; narrow the search by order number or serial.
 ops-silent = No answer in time from: { $names }. What follows is what the others know.
 ops-service = Service
 ops-service-order = Order
