@@ -85,12 +85,20 @@ def test_nothing_is_asked_again_while_the_stream_stands(
     new_page: Callable[..., Page], client: Client, an_activated_order: Callable[..., Json]
 ) -> None:
     page = new_page("en")
-    come_back(page, an_activated_order(client, an_order(phone=PHONE)))
-    page.wait_for_load_state("load")
-    page.wait_for_timeout(1000)  # the refresh that follows the stream's opening
+    page.clock.install()
+    answered: list[str] = []
+    page.on("response", lambda response: answered.append(response.url))
+    order_id = come_back(page, an_activated_order(client, an_order(phone=PHONE)))
+
+    def looked_again() -> bool:
+        page.evaluate("1")  # a round trip: what the browser told before it has been heard
+        return sum(url.endswith(f"/my/{order_id}") for url in answered) >= 2
+
+    wait_until(looked_again, "it has looked once more, as the stream stood")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(5000)
+    page.clock.run_for("30:00")
+    page.evaluate("1")
     assert asked == []
 
 
