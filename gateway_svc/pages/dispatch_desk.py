@@ -161,7 +161,7 @@ class Desk:
         return window | {"technicians": [t | {"load_that_day": t.get("load_by_day", {}).get(day, 0)} for t in able]}
 
     def rows(self) -> list[dict[str, Any]]:
-        """The board: each technician with a cell a window (`visits`, `works`, `ahead`, `target` while a visit is moved)."""
+        """The board: each technician with a cell a window (see `board_rows`; `target` while a visit is moved)."""
         targets = {
             (technician["id"], window["window_start"])
             for window in (self.targets.value["items"] if self.targets.known else [])
