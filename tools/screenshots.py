@@ -12,19 +12,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tools.browser import CHROMIUM, FONTS, Lang, chromium, person
 from tools.client import Client
 from tools.packages import PackagesMissing, ensure
-from tools.page_data import Work, system_with_data
+from tools.page_data import CUSTOMERS, Work, system_with_data
 from tools.paths import ROOT
 from tools.waiting import NotInTime
 
 FOLDER = ROOT / "docs" / "screenshots"
 LANGUAGES: tuple[Lang, ...] = get_args(Lang)
+Scheme = Literal["light", "dark"]
 
 
 class Shown(NamedTuple):
@@ -156,16 +157,34 @@ def looking_at(browser: Browser, client: Client, work: Work, shown: Shown, lang:
         context.close()
 
 
-def take(browser: Browser, client: Client, work: Work, shown: Shown, lang: Lang) -> list[Path]:
-    """The pictures of one page in one language; a dark one, too, in the first language where the table asks for it."""
-    taken = []
-    with looking_at(browser, client, work, shown, lang) as page:
-        for scheme in ("light", "dark") if shown.dark and lang == LANGUAGES[0] else ("light",):
-            page.emulate_media(color_scheme=scheme)
-            path = FOLDER / f"{shown.name}-{lang}{'-dark' if scheme == 'dark' else ''}.png"
-            page.screenshot(path=path, full_page=True, animations="disabled", caret="hide", scale="css")
-            taken.append(path)
+def pictures(shown: Shown, lang: Lang) -> dict[Scheme, Path]:
+    """Where the pictures of one page in one language go; the dark one is taken in the first language only."""
+    taken: dict[Scheme, Path] = {"light": FOLDER / f"{shown.name}-{lang}.png"}
+    if shown.dark and lang == LANGUAGES[0]:
+        taken["dark"] = FOLDER / f"{shown.name}-{lang}-dark.png"
     return taken
+
+
+def take(browser: Browser, client: Client, work: Work, shown: Shown, lang: Lang) -> None:
+    """Take the pictures of one page in one language."""
+    with looking_at(browser, client, work, shown, lang) as page:
+        for scheme, path in pictures(shown, lang).items():
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=path, full_page=True, animations="disabled", caret="hide", scale="css")
+            say(str(path.relative_to(ROOT)))
+
+
+def index() -> str:
+    """The folder's README: every picture, by page."""
+    lines = ["# Pictures of the pages", "", "Written by `make screenshots`, like this list.", "",
+             "| page | who | 한국어 | English | dark |", "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for shown in SHOWN:
+        korean, english = (pictures(shown, lang) for lang in LANGUAGES)
+        who = "subscriber" if shown.who in CUSTOMERS else shown.who or "anyone"
+        links = [f"[picture]({path.name})" if path else "" for path in (korean["light"], english["light"],
+                                                                       korean.get("dark"))]  # fmt: skip
+        lines.append(f"| {shown.name} | {who}{', phone' if shown.phone else ''} | {' | '.join(links)} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -182,8 +201,8 @@ def main() -> int:
         with system_with_data(folder, say) as (_, client, work), chromium() as browser:
             for shown in wanted:
                 for lang in LANGUAGES:
-                    for path in take(browser, client, work, shown, lang):
-                        say(str(path.relative_to(ROOT)))
+                    take(browser, client, work, shown, lang)
+        (FOLDER / "README.md").write_text(index(), encoding="utf-8")
     except (PackagesMissing, NotInTime) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ import pytest
 from tools import browser, packages
 from tools.page_data import CUSTOMERS, TECHNICIANS
 from tools.paths import ROOT
-from tools.screenshots import SHOWN
+from tools.screenshots import FOLDER, LANGUAGES, SHOWN, index, pictures
 
 
 def planned(*arguments: str) -> list[str]:
@@ -55,3 +55,9 @@ def test_every_page_is_shown_under_a_name_of_its_own_to_somebody_who_exists() ->
         assert shown.who is None or shown.who in staff | CUSTOMERS.keys(), shown.name
         assert set(re.findall(r"\{(\w+)\}", shown.path)) <= CUSTOMERS.keys() | {"day"}, shown.name
     assert set(TECHNICIANS) <= CUSTOMERS.keys() and set(TECHNICIANS.values()) <= staff
+
+
+def test_every_page_has_its_pictures() -> None:
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == index(), "make screenshots"
+    wanted = {path for shown in SHOWN for lang in LANGUAGES for path in pictures(shown, lang).values()}
+    assert wanted == set(FOLDER.glob("*.png")), "make screenshots"
