@@ -20,10 +20,15 @@ ANSWERED = (
 
 
 def get_activation(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
-    """The activation as RPC answers it, None where there is none. It holds no personal data."""
-    query = sa.select(*(table.c[name] for name in ANSWERED)).where(table.c.order_id == order_id)
-    row = conn.execute(query).mappings().first()
-    return None if row is None else {name: _as_json(value) for name, value in row.items()}
+    """The activation as RPC answers it, None where there is none. It holds no personal data.
+
+    `fallout` is its case (`contracts.rpc.Fallout`) where it needs a person.
+    """
+    row = conn.execute(sa.select(table).where(table.c.order_id == order_id)).first()
+    if row is None:
+        return None
+    answer = {name: _as_json(row._mapping[name]) for name in ANSWERED}
+    return answer | {"fallout": None if row.stuck_since is None else _fallout(row).model_dump(mode="json")}
 
 
 def list_fallouts(conn: sa.Connection, limit: int, cursor: str | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import uuid
+from email import errors
 from typing import Any
 
 import eventlet
@@ -23,6 +24,10 @@ HEADERS_TIMEOUT_S = 20
 LINGER_S = 1.0
 LINGER_BYTES = 1 << 20
 
+# The standard library reads header fields as a whole message, and misses the parts of a form with files.
+_OF_A_BODY = (
+    errors.StartBoundaryNotFoundDefect, errors.NoBoundaryInMultipartDefect, errors.MultipartInvariantViolationDefect,
+)  # fmt: skip
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _log = get_logger(__name__)
 
@@ -107,7 +112,7 @@ class Protocol(HttpOnlyProtocol):
         """What would let two parties read this request differently (RFC 9112 sections 3.2, 5.1, 6.1, 6.3)."""
         lengths = set(self.headers.get_all("Content-Length", []))
         codings = self.headers.get_all("Transfer-Encoding", [])
-        if self.headers.defects:
+        if any(not isinstance(defect, _OF_A_BODY) for defect in self.headers.defects):
             return "A header line is malformed"
         if any(not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name in self.headers):
             return "A header name is malformed"

@@ -84,3 +84,18 @@ def read_serial(typed: str) -> str:
     """
     plain = re.sub(r"[\s:-]", "", typed).upper()
     return plain[:4] + plain[4:].translate(_LOOKS_LIKE)
+
+
+def read_power(typed: str) -> str:
+    """A received power in dBm as a thumb types it: `19,5` is `-19.5`, because phones' number pads have no minus.
+
+    What an ONT receives is below 0 dBm by far (1 mW), so a number without a sign means minus; `+2` is taken at its
+    word.
+    """
+    plain = typed.strip().replace("\N{MINUS SIGN}", "-").replace(",", ".").replace(" ", "")
+    return f"-{plain}" if re.fullmatch(r"[0-9]*\.?[0-9]+", plain) and float(plain) else plain
+
+
+def read_speed(typed: str) -> str:
+    """A speed in Mbit/s as a thumb types it: `487,5` is `487.5`."""
+    return typed.strip().replace(",", ".")

@@ -7,7 +7,7 @@ order        place_orders(orders=[PlaceOrder]) -> [PlaceOrderResult]
              cancel_order(order_id, reason, requested_by) -> {"order_id", "status"}        NotFound, Conflict
              get_order(order_id) -> dict                                                   NotFound
              Both also take a second id that another gateway gave the same request, and answer with the order's own.
-activation   get_activation(order_id) -> dict                                              NotFound
+activation   get_activation(order_id) -> dict, with its case as `fallout` (Fallout or None)       NotFound
              list_fallouts(limit, cursor) -> Page of Fallout
              retry_fallout(order_id, by, another_port=False)                               NotFound, Conflict
              abandon_fallout(order_id, by, reason)                                         NotFound, Conflict
@@ -20,7 +20,7 @@ scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer             
              get_visit(order_id)                                                           NotFound
              record_call(order_id, by, outcome, note, call_back_at, call_id)               NotFound, Conflict, Invalid
              free_windows(order_id, from_, to) -> {"items": [{"window_start", "window_end", "technicians": [...]}]}
-             set_appointment(order_id, window_start, window_end, technician_id, by, revision=None)
+             set_appointment(order_id, window_start, window_end, technician_id, by, revision=None, note=None)
                                                                                            NotFound, Conflict, Invalid
              claim_visit(order_id, by) -> visit                                            NotFound, Conflict, Invalid
              claim_next(by) -> visit or None                                               Invalid

@@ -9,7 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from contracts.catalogue import Product
 from contracts.rejection import RejectionCode
-from contracts.rpc import Fallout, Job, OrderPage, OrderStatus, Photo
+from contracts.rpc import AtRisk, Fallout, Job, OrderPage, OrderStatus, Photo
+from gateway_svc import trace
 from gateway_svc.auth import Role
 from gateway_svc.schemas import VisitState
 
@@ -181,21 +182,72 @@ class JournalLag(BaseModel):
 
 
 class OldestOpen(BaseModel):
-    """The oldest open order of one status. Not `exact` where there are so many that an older one may exist."""
+    """The oldest open order of one status."""
 
     status: OrderStatus
     order_id: UUID
     since: AwareDatetime
-    exact: bool
+
+
+class OrderCount(BaseModel):
+    """Orders of one open status: how many, how many of them were placed that long ago, and the oldest."""
+
+    status: OrderStatus
+    count: int
+    over_1h: int
+    over_1d: int
+    over_3d: int
+    oldest_at: AwareDatetime | None
+    oldest_order_id: UUID | None
 
 
 class Overview(BaseModel):
-    """The state of everything. A service that does not answer is `{"status": "unreachable"}`."""
+    """The state of everything. A service that does not answer is `{"status": "unreachable"}`, `orders` then None."""
 
     services: dict[str, dict[str, Any]]
     breakers: dict[str, str]
     journal: JournalLag
+    orders: list[OrderCount] | None
     oldest_open: list[OldestOpen]
+
+
+class AtRiskList(BaseModel):
+    """Who has waited longest first."""
+
+    items: list[AtRisk]
+    next_cursor: str | None
+
+
+class Cause(BaseModel):
+    """The message that led to another; its sender is None where that did not answer."""
+
+    id: str
+    service: str | None
+    what: str | None
+
+
+class TraceEntry(BaseModel):
+    """One thing that happened. `what`: an event's type, a call's outcome, a provisioning step, an action of staff.
+
+    `details` of a message: `sent_at` (None: not yet confirmed by the broker), `handled` (who took it in, when),
+    `waits_for` (who is still to do so), `traceparent`; of the others what their service tells.
+    """
+
+    at: AwareDatetime
+    kind: trace.Kind
+    service: str
+    what: str
+    id: str | None
+    cause: Cause | None
+    details: dict[str, Any]
+
+
+class OrderTrace(BaseModel):
+    """What happened to an order, in order of time. `unreachable` names those who could not be asked in time."""
+
+    order_id: UUID
+    entries: list[TraceEntry]
+    unreachable: list[str]
 
 
 class FieldError(BaseModel):

@@ -23,14 +23,16 @@ class Counter(Protocol):
     mypage: RpcClient
 
 
-def page(counter: Counter, order_id: UUID, accepted_at: datetime, failure: Exception) -> dict[str, Any]:
+def page(
+    counter: Counter, order_id: UUID, accepted_at: datetime, failure: Exception, timeout_s: float | None = None
+) -> dict[str, Any]:
     """The page (`OrderPage`) of an accepted order that neither MyPage nor our journal could show.
 
     From the order book where it has arrived there, also under another id; else what the token proves. `failure` is
     what MyPage answered: raised again where nobody could be asked.
     """
     try:
-        book: dict[str, Any] = counter.order.call("get_order", order_id=str(order_id))
+        book: dict[str, Any] = counter.order.call("get_order", timeout_s=timeout_s, order_id=str(order_id))
     except NotFound:
         return journal_page.from_token(order_id, accepted_at, counter.intake.journal.cancel(order_id))
     except (CallFailed, RemoteFault):
@@ -39,7 +41,7 @@ def page(counter: Counter, order_id: UUID, accepted_at: datetime, failure: Excep
         return journal_page.from_token(order_id, accepted_at, counter.intake.journal.cancel(order_id))
     if book["order_id"] != str(order_id):
         try:
-            found: dict[str, Any] = counter.mypage.call("get_order", order_id=book["order_id"])
+            found: dict[str, Any] = counter.mypage.call("get_order", timeout_s=timeout_s, order_id=book["order_id"])
             return found
         except (NotFound, CallFailed, RemoteFault):
             return journal_page.from_order_book(book)

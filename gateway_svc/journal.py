@@ -46,6 +46,7 @@ create unique index if not exists entries_order on entries (order_id) where kind
 create index if not exists entries_cancel on entries (order_id) where kind = 'cancel';
 create index if not exists entries_pending on entries (seq) where state = 'pending';
 create index if not exists entries_failed on entries (seq) where state = 'failed';
+create index if not exists entries_order_end on entries (substr(order_id, -8)) where kind = 'order';
 """
 
 _COLUMNS = (
@@ -176,6 +177,10 @@ class Journal:
     def order(self, order_id: UUID) -> Entry | None:
         """The order's own entry; an order that stands under another id is found by its first id."""
         return _first(self._select("where order_id = ? and kind = 'order'", str(order_id)))
+
+    def orders_ending(self, end: str) -> list[Entry]:
+        """The orders whose id ends with these 8 lower-case hex digits: the number that people are given."""
+        return self._select("where substr(order_id, -8) = ? and kind = 'order' order by seq", end)
 
     def cancel(self, order_id: UUID) -> Entry | None:
         """The latest cancel of this order that was journalled."""

@@ -39,5 +39,8 @@ audit_log = sa.Table(
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("order_id", pg.UUID(as_uuid=True), nullable=True),
     sa.Column("status", sa.Integer, nullable=False),
+    # What else than an order it was done to: a parked message's id, say.
+    sa.Column("target", sa.Text, nullable=True),
 )
 sa.Index("audit_log_order", audit_log.c.order_id, audit_log.c.at)
+sa.Index("audit_log_username", audit_log.c.username, audit_log.c.id)

@@ -41,6 +41,8 @@ _log = get_logger(__name__)
 class Route:
     """One row of the table. `roles` empty: anyone, without a token. `owner`: subscribers only with their own order.
 
+    `checks_form` False: a page's method checks itself that the form is ours. `audited` False: a script sends it by
+    itself, so it is nobody's deed.
     `uploads` are the media types of a body that is not JSON; the handler reads it, of at most `max_body` bytes.
     `answers` maps statuses to the model of the answer (None: no content, or not JSON); `problems` are the further
     statuses a client may meet beside those that follow from the rest.
@@ -61,6 +63,8 @@ class Route:
     headers: tuple[str, ...] = ()
     media_type: str = "application/json"
     uploads: tuple[str, ...] = ()
+    audited: bool = True
+    checks_form: bool = True
     max_body: int = MAX_BODY
 
     @property
@@ -116,7 +120,9 @@ class Gate(Protocol):
 
     tokens: Tokens
 
-    def audit(self, caller: Caller, action: str, order_id: UUID | None, status: int) -> None: ...
+    def audit(
+        self, caller: Caller, action: str, order_id: UUID | None, status: int, target: str | None = None
+    ) -> None: ...
 
 
 Handler = Callable[[Any, Call], Any]
@@ -172,8 +178,14 @@ def _handle(service: Gate, entry: Route, handler: Handler, request: Request, val
         _log.error("a service failed", route=entry.name, order_id=str(order_id), error=str(fault))
         raise Unavailable("a service behind this failed; try again later", retry_after_s=FAULT_RETRY_AFTER_S) from fault
     if caller is not None and caller.role in STAFF and entry.method != "GET":
-        service.audit(caller, entry.name, order_id, response.status_code)
+        service.audit(caller, entry.name, order_id, response.status_code, **target_of(values))
     return response
+
+
+def target_of(values: Mapping[str, str]) -> dict[str, str]:
+    """For the audit: what else than an order a path names, as the keyword `target`; nothing where it names nothing."""
+    others = " ".join(value for name, value in values.items() if name != "order_id")
+    return {"target": "".join(c if c.isprintable() else "?" for c in others)[:200]} if others else {}
 
 
 def _caller(tokens: Tokens, request: Request) -> Caller | None:

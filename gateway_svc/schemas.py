@@ -178,8 +178,12 @@ class ListQuery(BaseModel):
 
 
 class OrdersQuery(ListQuery):
+    """`ont_serial` and `order_end` (the last 4 or more hex digits of the number) are for operators."""
+
     status: OrderStatus | None = None
     phone: Annotated[str, Field(max_length=20), AfterValidator(_phone)] | None = None
+    ont_serial: Annotated[str, Field(pattern=r"^[A-Z]{4}[0-9A-F]{8}$")] | None = None
+    order_end: Annotated[str, Field(pattern=r"^[0-9a-f]{4,32}$")] | None = None
 
 
 class VisitsQuery(ListQuery):

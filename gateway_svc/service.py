@@ -20,12 +20,23 @@ from chassis.rpc_client import RpcClient
 from chassis.service import OperatedService
 from contracts.errors import Unauthenticated, Unavailable, from_rpc
 from contracts.ids import new_id
-from gateway_svc import answers, models, openapi, routes_jobs, routes_ops, routes_orders, routes_visits, schemas, staff
+from gateway_svc import (
+    answers,
+    models,
+    openapi,
+    routes_jobs,
+    routes_ops,
+    routes_orders,
+    routes_parked,
+    routes_visits,
+    schemas,
+    staff,
+)
 from gateway_svc.auth import Caller
 from gateway_svc.changes import Changes
 from gateway_svc.extensions import IntakeProvider, LimitsProvider, PasswordsProvider, TokensProvider
 from gateway_svc.intake import FORWARD_LOOP
-from gateway_svc.pages import sign_in
+from gateway_svc.pages import dispatch, my_sign_in, mypage, operations, sign_in, signup, technician
 from gateway_svc.routing import ROUTES, Answer, Call, Route, route
 
 VERSION = "1.0.0"
@@ -44,7 +55,9 @@ OPERATED = [
 # The mixins are named through their modules: `nameko run` would take an imported class with entrypoints for a service.
 class GatewayService(
     routes_orders.OrderRoutes, routes_visits.VisitRoutes, routes_jobs.JobRoutes, routes_ops.OpsRoutes,
-    sign_in.SignInPages, OperatedService,
+    routes_parked.ParkedRoutes, sign_in.SignInPages, dispatch.DispatchPages, operations.OperationsPages,
+    technician.TechnicianPages, signup.SignUpPages, my_sign_in.OrderSignInPages, mypage.MyPages,
+    OperatedService,
 ):
     """All of API.md, and the pages. `database` is for staff only, so it does not decide whether orders can be taken."""
 
@@ -106,10 +119,13 @@ class GatewayService(
         headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
         return Response(openapi.page(document()), mimetype="text/html", headers=headers)
 
-    def audit(self, caller: Caller, action: str, order_id: UUID | None, status: int) -> None:
+    def audit(
+        self, caller: Caller, action: str, order_id: UUID | None, status: int, target: str | None = None
+    ) -> None:
         """Write down what staff did; where the database is away, the log keeps it."""
         record: dict[str, Any] = {
-            "username": caller.subject, "role": caller.role, "action": action, "order_id": order_id, "status": status
+            "username": caller.subject, "role": caller.role, "action": action, "order_id": order_id, "status": status,
+            "target": target,
         }
         try:
             with self.database.transaction() as tx:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import sqlalchemy as sa
+from eventlet import Timeout
 from sqlalchemy.dialects.postgresql import insert
 
+from chassis.db import StoreSession
+from chassis.logging import get_logger
+from contracts.errors import Unavailable
 from gateway_svc.auth import Role
 from gateway_svc.models import audit_log, staff_users
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +54,48 @@ def add(conn: sa.Connection, users: list[StaffUser], at: datetime) -> int:
 
 def audit(
     conn: sa.Connection, *, key: UUID, at: datetime, username: str, role: str, action: str,
-    order_id: UUID | None, status: int,
+    order_id: UUID | None, status: int, target: str | None = None,
 ) -> None:
-    """Write down who did what to which order, and with what answer."""
+    """Write down who did what to which order, or to which other `target`, and with what answer."""
     conn.execute(audit_log.insert(), {
         "id": key, "at": at, "username": username, "role": role, "action": action,
-        "order_id": order_id, "status": status,
+        "order_id": order_id, "target": target, "status": status,
     })
+
+
+def audited(
+    conn: sa.Connection, limit: int, *, order_id: UUID | None = None, username: str | None = None,
+    before: UUID | None = None,
+) -> list[dict[str, Any]]:
+    """Audit records, newest first; of one order, of one user, older than the record `before`.
+
+    Each as `{"id", "at", "username", "role", "action", "order_id", "target", "status"}`.
+    """
+    query = sa.select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+    if order_id is not None:
+        query = query.where(audit_log.c.order_id == order_id)
+    if username is not None:
+        query = query.where(audit_log.c.username == username)
+    if before is not None:
+        query = query.where(audit_log.c.id < before)
+    return [
+        dict(row) | {"id": str(row["id"]), "order_id": row["order_id"] and str(row["order_id"])}
+        for row in conn.execute(query).mappings()
+    ]
+
+
+def read_audit(database: StoreSession, timeout_s: float, limit: int, **wanted: Any) -> list[dict[str, Any]]:
+    """Audit records (see `audited`). Raises Unavailable where the database does not answer within `timeout_s`."""
+    deadline = Timeout(timeout_s)
+    try:
+        with database.read() as conn:
+            return audited(conn, limit, **wanted)
+    except sa.exc.SQLAlchemyError as error:
+        _log.warning("audit_log_unreachable", error=str(error))
+        raise Unavailable("the audit log cannot be read") from error
+    except Timeout as raised:
+        if raised is not deadline:
+            raise
+        raise Unavailable(f"the audit log did not answer within {timeout_s:g} s") from raised
+    finally:
+        deadline.cancel()

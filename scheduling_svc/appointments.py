@@ -42,7 +42,8 @@ def fix(tx: Tx, visit: Visit, wanted: Appointment, grid: Grid) -> FixAppointment
     if booked is None:
         raise _taken(wanted, window)
     _release_other(tx, visit.order_id, booked, window)
-    return FixAppointment(visit.order_id, window.start, window.end, booked.id, booked.name)
+    called = wanted.note is not None
+    return FixAppointment(visit.order_id, window.start, window.end, booked.id, booked.name, called)
 
 
 def free(tx: Tx, order_ids: Iterable[UUID]) -> None:

@@ -39,12 +39,15 @@ def live(conn: sa.Connection, order_ids: Iterable[UUID], now: datetime) -> dict[
     return {row.order_id: Claim(row.by, row.until) for row in conn.execute(query)}
 
 
-def claim(tx: Tx, order_id: UUID, by: str, lasts: timedelta) -> Claim:
-    """Claim the visit, or renew the caller's own claim. Raises Conflict where another's stands."""
-    taken = _take(tx, order_id, by, lasts)
-    if taken is None:
+def claim(tx: Tx, order_id: UUID, by: str, lasts: timedelta) -> bool:
+    """Claim the visit; return whether it was the caller's already. Raises Conflict where another's claim stands.
+
+    The caller holds the order, but not those who ask for the next one: the statement in `_take` decides.
+    """
+    before = live(tx.conn, [order_id], tx.now).get(order_id)
+    if _take(tx, order_id, by, lasts) is None:
         raise _held(live(tx.conn, [order_id], tx.now)[order_id])
-    return taken
+    return before is not None and before.by == by
 
 
 def claim_next(tx: Tx, by: str, lasts: timedelta, policy: UrgencyPolicy) -> UUID | None:

@@ -145,7 +145,7 @@ class CallRecorded:
 
 @dataclass(frozen=True, slots=True)
 class FixAppointment:
-    """A visit window and a technician, already booked in this transaction."""
+    """A visit window and a technician, already booked in this transaction. `called`: agreed in a call, which counts."""
 
     trigger: ClassVar[str] = "agree"
     order_id: UUID
@@ -153,6 +153,7 @@ class FixAppointment:
     window_end: datetime
     technician_id: str
     technician_name: str
+    called: bool = False
     message_id: str | None = None
 
 
@@ -236,6 +237,8 @@ def evolve(visit: Visit, message: Any, now: datetime) -> Visit:
                 visit, window_start=message.window_start, window_end=message.window_end,
                 technician_id=message.technician_id, technician_name=message.technician_name,
                 revision=visit.revision + 1, next_call_at=None, flag_reason=None,
+                calls=visit.calls + message.called,
+                last_outcome="agreed" if message.called else visit.last_outcome,
             )
         case ActivationCancelRequested():
             return replace(visit, cancel_reason=message.reason, next_call_at=None)

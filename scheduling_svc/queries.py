@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from contracts.catalogue import PRODUCTS
 from scheduling_svc import models
 from scheduling_svc.domain import Visit, why_call
-from scheduling_svc.requests import Call
+from scheduling_svc.requests import Appointment, Call
 from scheduling_svc.urgency import UrgencyPolicy, cancel_risk, is_due
 from scheduling_svc.windows import Booking, Grid, Site, Technician, Window, rank
 
@@ -60,6 +60,13 @@ def add_call_attempt(conn: sa.Connection, attempt_id: UUID, call: Call, now: dat
     """Keep the call beside the visit; what it meant for the visit is already in the visit."""
     values = call.model_dump(exclude={"call_id"})
     conn.execute(models.call_attempts.insert(), values | {"id": attempt_id, "at": now})
+
+
+def add_agreed_call(conn: sa.Connection, attempt_id: UUID, wanted: Appointment, now: datetime) -> None:
+    """Keep the call in which the appointment was agreed, where there was one."""
+    if wanted.note is not None:
+        call = Call(order_id=wanted.order_id, by=wanted.by, outcome="agreed", note=wanted.note)
+        add_call_attempt(conn, attempt_id, call, now)
 
 
 def call_attempts(conn: sa.Connection, order_id: UUID) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ class Call(Value):
 class Appointment(Value):
     """The wanted window; without a technician the best one is taken. `by` is who asks.
 
-    With a `revision`, the visit is moved only where it still has that one: nobody moved it meanwhile.
+    With a `revision`, the visit is moved only where it still has that one: nobody moved it meanwhile. With a `note`
+    (it may be empty), a call in which the customer agreed is recorded with the appointment.
     """
 
     order_id: UUID
@@ -72,6 +73,7 @@ class Appointment(Value):
     window_end: Instant
     technician_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     revision: Annotated[int, Field(ge=0, strict=True)] | None = None
+    note: Note | None = None
 
 
 class VisitList(Value):

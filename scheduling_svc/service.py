@@ -107,8 +107,8 @@ class SchedulingService(OperatedService):
         with _refusals_as_conflicts(), self.store.transaction() as tx:
             visit = _locked(tx, wanted.order_id)
             domain.TABLE.decide(visit.state, domain.FixAppointment.trigger)
-            claims.claim(tx, wanted.order_id, wanted.by, self.policies.claim_lasts)
-            self._announce(tx, wanted.order_id)
+            if not claims.claim(tx, wanted.order_id, wanted.by, self.policies.claim_lasts):
+                self._announce(tx, wanted.order_id)
             return self._answers(tx.conn, [visit], tx.now)[0]
 
     @rpc
@@ -193,15 +193,17 @@ class SchedulingService(OperatedService):
         technician_id: str | None = None,
         by: str = "unknown",
         revision: int | None = None,
+        note: str | None = None,
     ) -> dict[str, Any]:
         """Fix or move the visit, with the best technician where none is named; return the visit.
 
-        The caller's claim ends. Setting what stands already changes nothing. Raises NotFound, Invalid, Conflict
-        (taken, closed, another is on the phone with the customer, or the visit no longer has this `revision`).
+        With a `note`, which may be empty, it was agreed in a call, which is recorded. The caller's claim ends.
+        Setting what stands already changes nothing. Raises NotFound, Invalid, Conflict (taken, closed, another is on
+        the phone with the customer, or the visit no longer has this `revision`).
         """
         wanted = checked(
             Appointment, order_id=order_id, by=by, window_start=window_start, window_end=window_end,
-            technician_id=technician_id, revision=revision,
+            technician_id=technician_id, revision=revision, note=note,
         )
         with _refusals_as_conflicts(), self.store.transaction() as tx:
             visit = _locked(tx, wanted.order_id)
@@ -211,6 +213,7 @@ class SchedulingService(OperatedService):
                 _check_revision(visit, wanted.revision)
                 visit = SAGA.command(tx, command).after
                 claims.check(tx, wanted.order_id, wanted.by)
+                queries.add_agreed_call(tx.conn, tx.new_id(), wanted, tx.now)
             self._end_call(tx, wanted.order_id, wanted.by)
             return self._answers(tx.conn, [visit], tx.now)[0]
 

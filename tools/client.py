@@ -165,9 +165,9 @@ class Client:
             f"the timeline holds {', '.join(events)}",
         )
 
-    def complete(self, order_id: str, *, by: str | None = None) -> Json:
+    def complete(self, order_id: str, *, by: str | None = None, results: Json = RESULTS) -> Json:
         """What the technician does on site: start, then complete with measured results."""
-        return self._close(order_id, by or self.technician_of(order_id), "complete", {"results": RESULTS})
+        return self._close(order_id, by or self.technician_of(order_id), "complete", {"results": results})
 
     def reject(self, order_id: str, *, by: str | None = None, reason_code: str = "no_duct") -> Json:
         """What the technician does where nothing can be installed (반송)."""

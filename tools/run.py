@@ -120,8 +120,9 @@ def _welcome(system: System) -> None:
     print(
         f"\nThe system is up.\n"
         f"  HTTP interface   {system.url}\n"
+        f"  pages            {system.url}/signup (subscribers), {system.url}/signin (staff)\n"
         f"  documentation    {system.url}/docs   (OpenAPI: {system.url}/openapi.json)\n"
-        f"  staff users      operator, dispatcher, kim, lee, park, choi, jung (config/seed.yaml)\n"
+        f"  staff users      operator, dispatcher, dispatcher2, kim, lee, park, choi, jung (config/seed.yaml)\n"
         f"  their password   STAFF_PASSWORD in {system.folder / 'secrets.env'}\n"
         f"{_elements(system)}"
         f"  logs             {system.folder / 'logs'}\n"

@@ -13,7 +13,7 @@ from babel import dates, numbers
 from gateway_svc.pages.texts import Language
 
 _DAY = {"ko": "M월 d일 (EEE)", "en": "EEE, MMM d"}
-_TIME = {"ko": "a h:mm", "en": "h:mm a"}
+_TIME = {"ko": "aaaa h:mm", "en": "h:mm a"}
 
 
 class Formats:

@@ -26,16 +26,21 @@ CHANGE = b"event: change\ndata: {}\n\n"
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
 
 
-def stream(view: View, board: Board, limits: Limits, settings: dict[str, Any], *interests: Interest) -> Response:
+def stream(
+    view: View, board: Board, limits: Limits, settings: dict[str, Any], *interests: Interest,
+    coalesce_s: float = COALESCE_S,
+) -> Response:
     """An event stream that says `change` whenever one of `interests` changes, until the caller's token ends.
 
-    Raises Overloaded where too many streams are open.
+    coalesce_s: changes within this time are one hint; long for a page that shows the work of everybody. Raises
+    Overloaded where too many streams are open.
     """
     limits.stream(len(board))
     events = hints(
         lambda: board.subscribe(*interests),
         lambda: seconds_until(view.by.expires_at),
         float(settings.get("PAGE_KEEP_ALIVE_S", KEEP_ALIVE_S)),
+        coalesce_s,
     )
     return Response(events, mimetype="text/event-stream", headers=STREAM_HEADERS)
 
@@ -44,6 +49,7 @@ def hints(
     subscribe: Callable[[], AbstractContextManager[Subscription]],
     seconds_left: Callable[[], float],
     keep_alive_s: float,
+    coalesce_s: float = COALESCE_S,
 ) -> Iterator[bytes]:
     """Yield CHANGE at each wake-up, and a comment every `keep_alive_s` seconds, which finds out who is gone."""
     with subscribe() as subscription:
@@ -51,6 +57,6 @@ def hints(
         while (left_s := seconds_left()) > 0:
             if subscription.wait(min(left_s, keep_alive_s * random.uniform(0.8, 1.2))):
                 yield CHANGE
-                eventlet.sleep(COALESCE_S)
+                eventlet.sleep(coalesce_s)
             else:
                 yield b": keep-alive\n\n"

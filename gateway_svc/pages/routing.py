@@ -26,7 +26,7 @@ from gateway_svc.pages.formats import Formats
 from gateway_svc.pages.sessions import Cookies, Session
 from gateway_svc.pages.texts import LANGUAGE_COOKIE, LANGUAGES, language_of, texts
 from gateway_svc.pages.view import View
-from gateway_svc.routing import ANYONE, Route
+from gateway_svc.routing import ANYONE, Route, target_of
 
 PAGES: list[Route] = []
 
@@ -41,14 +41,17 @@ class Site(Protocol):
     tokens: Tokens
     settings: dict[str, Any]
 
-    def audit(self, caller: Caller, action: str, order_id: Any, status: int) -> None: ...
+    def audit(
+        self, caller: Caller, action: str, order_id: Any, status: int, target: str | None = None
+    ) -> None: ...
 
 
 def page(
     method: str, path: str, *, roles: frozenset[Role] = ANYONE, owner: bool = False, session: Session = "staff",
-    max_body: int = web.MAX_BODY,
+    max_body: int = web.MAX_BODY, checks_form: bool = True, audited: bool = True,
 ) -> Callable[[Handler], Handler]:
     """Make a method of the service answer `method` `path` with a page. `session`: which cookie says who asks.
+    Without `checks_form` the method calls `sessions.check_form` itself, because it shows again what was typed.
 
     The method takes a `View` and returns a Response (`view.render`, `view.redirect`). Whatever it raises becomes a
     page that says so; without the cookie it needs, the caller is sent to sign in.
@@ -56,7 +59,10 @@ def page(
 
     def decorate(handler: Handler) -> Handler:
         summary = (handler.__doc__ or "").strip().splitlines()[0]
-        entry = Route(method, path, handler.__name__, summary, "pages", roles, owner=owner, media_type="text/html")
+        entry = Route(
+            method, path, handler.__name__, summary, "pages", roles, owner=owner, media_type="text/html",
+            audited=audited, checks_form=checks_form,
+        )
         PAGES.append(entry)
 
         @functools.wraps(handler)
@@ -70,7 +76,8 @@ def page(
 
 
 def _answer(
-    service: Site, entry: Route, session: Session, handler: Handler, request: Request, values: dict[str, str]
+    service: Site, entry: Route, session: Session, handler: Handler, request: Request,
+    values: dict[str, str],
 ) -> Response:
     visitor = request.cookies.get(sessions.VISITOR_COOKIE) or secrets.token_urlsafe(16)
     cookies = Cookies.of(service.tokens, service.settings)
@@ -82,8 +89,8 @@ def _answer(
         response = _to_sign_in(view, session)
     except Exception as error:
         response = error_page(view, error)
-    if caller is not None and entry.method != "GET":
-        service.audit(caller, entry.name, view.order_id, response.status_code)
+    if caller is not None and entry.audited and entry.method != "GET":
+        service.audit(caller, entry.name, view.order_id, response.status_code, **target_of(values))
     if not any(line.startswith(sessions.VISITOR_COOKIE) for line in response.headers.getlist("Set-Cookie")) and (
         sessions.VISITOR_COOKIE not in request.cookies
     ):
@@ -110,7 +117,7 @@ def _checked(service: Site, entry: Route, handler: Handler, view: View) -> Respo
         wire.order_id_from(view.path["order_id"])
     if entry.owner and view.caller is not None and view.order_id is not None:
         view.caller.check_owns(view.order_id)
-    if entry.method != "GET":
+    if entry.checks_form and entry.method != "GET":
         sessions.check_form(service.tokens, view.request)
     return handler(service, view)
 

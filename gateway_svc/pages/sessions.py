@@ -93,16 +93,20 @@ def csrf_token(tokens: Tokens, visitor: str) -> str:
     return tokens.sign(f"csrf:{visitor}")
 
 
-def check_form(tokens: Tokens, request: Request) -> None:
-    """Raise Forbidden unless this request comes from a form that we gave to this very browser."""
+def is_foreign(request: Request) -> bool:
+    """Whether the browser says that another site made it send this."""
     origin = request.headers.get("Origin")
-    foreign = request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none") or (
+    return request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none") or (
         origin is not None and "Sec-Fetch-Site" not in request.headers and urlsplit(origin).netloc != request.host
     )
+
+
+def check_form(tokens: Tokens, request: Request) -> None:
+    """Raise Forbidden unless this request comes from a form that we gave to this very browser."""
     visitor = request.cookies.get(VISITOR_COOKIE, "")
     given = request.headers.get(CSRF_HEADER) or request.form.get(CSRF_FIELD, "")
     good = any(
         hmac.compare_digest(given.encode(), signature.encode()) for signature in tokens.signatures(f"csrf:{visitor}")
     )
-    if foreign or not visitor or not good:
+    if is_foreign(request) or not visitor or not good:
         raise Forbidden("this form is out of date or was not made by this site; load the page again")

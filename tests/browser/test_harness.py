@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.harness.browser import Visitors
 from tests.harness.browser_axe import check_axe
+from tests.harness.browser_keyboard import check_keyboard
 from tools.browser import SLOW_PHONE
 from tools.paths import ROOT
 
@@ -157,6 +158,30 @@ def test_axe_finds_a_field_without_a_name(people: Visitors) -> None:
     page.goto("/")
     with pytest.raises(AssertionError, match=r"label \(critical, light\)"):
         check_axe(page)
+
+
+def test_the_keyboard_check_goes_through_links_fields_radios_and_what_is_folded(people: Visitors) -> None:
+    serve("/", body("<a href='/'>Link</a><input type=date aria-label=Day><fieldset><legend>L</legend>"
+                    "<label><input type=radio name=a>1</label><label><input type=radio name=a>2</label></fieldset>"
+                    "<details><summary>More</summary><button>Folded</button></details><button disabled>Off</button>"))
+    page = people.new_page()
+    page.goto("/")
+    check_keyboard(page)
+
+
+@pytest.mark.parametrize(("markup", "told"), [
+    ("<a href='/'>A</a><style>:focus { outline: none }</style>", "does not show that it has the focus: <a"),
+    ("<input id=trap><script>trap.onkeydown = key => key.preventDefault()</script><a href='/'>A</a>",
+     "cannot be reached with Tab: <a"),
+    ("<a href='/' style='position: fixed; left: -200px'>A</a>", "has the focus outside the screen: <a"),
+    ("Text only.", "nothing to do"),
+])  # fmt: skip
+def test_the_keyboard_check_finds_what_shuts_people_out(people: Visitors, markup: str, told: str) -> None:
+    serve("/", body(markup))
+    page = people.new_page()
+    page.goto("/")
+    with pytest.raises(AssertionError, match=told):
+        check_keyboard(page)
 
 
 def test_secure_cookies_are_kept_and_sent_on_the_loopback_address(people: Visitors) -> None:

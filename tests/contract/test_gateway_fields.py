@@ -171,6 +171,7 @@ def test_a_body_that_is_not_json_is_said_to_be_so(client: Client, route: tuple[s
 QUERIES: dict[str, tuple[str, str | None]] = {
     "/api/orders": ("operator", "status"), "/api/visits": ("dispatcher", "state"), "/api/jobs": ("kim", "date"),
     "/api/ops/fallouts": ("operator", None), "/api/ops/parked": ("operator", None),
+    "/api/ops/at-risk": ("operator", None),
 }
 
 

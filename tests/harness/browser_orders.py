@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from tests.harness.client import Client, Json, an_order
+from tools.visits import day_of, schedule_with
 
-from tests.harness.client import Client, Json, UnexpectedAnswer, an_order
-from tools.waiting import NotInTime, wait_until
-
-_SEOUL = ZoneInfo("Asia/Seoul")
-_ONE_LIST = timedelta(days=14)
-_LATEST = timedelta(days=300)
+__all__ = ["a_scheduled_order", "an_activated_order", "day_of"]
 
 
 def an_activated_order(client: Client, order: Json | None = None) -> Json:
@@ -22,41 +17,4 @@ def an_activated_order(client: Client, order: Json | None = None) -> Json:
 def a_scheduled_order(client: Client, technician: str = "kim", order: Json | None = None) -> Json:
     """An order with a visit of this technician, in their first free window; field work has the job."""
     order_id = str(an_activated_order(client, order)["order_id"])
-    client.call("POST", f"/api/visits/{order_id}/calls", as_="dispatcher", json={"outcome": "agreed"})
-    wait_until(lambda: _appointed(client, order_id, f"tech-{technician}"), f"a visit of {technician} for {order_id}")
-    page = client.wait_for_status(order_id, "scheduled")
-    query = {"date": day_of(page).isoformat(), "limit": 200}
-
-    def has_job() -> bool:
-        jobs = client.call("GET", "/api/jobs", as_=technician, params=query)["items"]
-        return any(job["order_id"] == order_id for job in jobs)
-
-    wait_until(has_job, f"{technician} has the job of order {order_id}")
-    return page
-
-
-def day_of(order: Json) -> date:
-    """The local day of an order's visit."""
-    return datetime.fromisoformat(order["visit"]["window_start"]).astimezone(_SEOUL).date()
-
-
-def _appointed(client: Client, order_id: str, technician_id: str) -> bool:
-    """Fix the technician's first free window; False where somebody else took it in between."""
-    body = _first_window(client, order_id, technician_id) | {"technician_id": technician_id}
-    answer = client.request("PUT", f"/api/visits/{order_id}/appointment", as_="dispatcher", json=body)
-    if answer.status_code not in (200, 409):
-        raise UnexpectedAnswer(answer)
-    return answer.status_code == 200
-
-
-def _first_window(client: Client, order_id: str, technician_id: str) -> Json:
-    start = datetime.now(UTC)
-    latest = start + _LATEST
-    while start < latest:
-        path = f"/api/visits/{order_id}/windows"
-        free = client.call("GET", path, as_="dispatcher", params={"from": start.isoformat()})["items"]
-        for window in free:
-            if technician_id in {able["id"] for able in window["technicians"]}:
-                return {name: window[name] for name in ("window_start", "window_end")}
-        start += _ONE_LIST
-    raise NotInTime(f"{technician_id} has no free window for order {order_id} before {latest:%Y-%m-%d}")
+    return schedule_with(client, order_id, technician)

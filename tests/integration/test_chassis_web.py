@@ -83,6 +83,13 @@ def test_body_over_the_limit_is_refused_unless_the_route_raises_it(container: An
     assert json.loads(Connection(container).send(chunked + b"3\r\nabc\r\n0\r\n\r\n").answer()[2]) == {"bytes": 3}
 
 
+def test_a_form_with_a_file_is_taken(container: Any) -> None:
+    # The standard library calls such header fields defective, because it misses the parts after them.
+    body = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+    content_type = "multipart/form-data; boundary=b"
+    assert ask(container, "POST", "/things", body, Content_Type=content_type)[2] == {"bytes": len(body)}
+
+
 def test_expect_continue_is_answered_before_the_body(container: Any) -> None:
     connection = Connection(container)
     connection.send(b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")

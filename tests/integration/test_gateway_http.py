@@ -12,7 +12,7 @@ import requests
 from eventlet import Timeout
 
 from contracts.ids import new_id
-from tests.harness.client import Client, an_order
+from tests.harness.client import RESULTS, Client, an_order
 from tools.system import System
 from tools.waiting import wait_until
 
@@ -179,3 +179,67 @@ def test_every_answer_carries_its_request_id(system: System) -> None:
     assert response.headers["X-Request-ID"] == "my-id-1"
     assert [item["kind"] for item in response.json()["items"]].count("internet") >= 1
     assert requests.get(f"{system.url}/api/products", timeout=10).headers["X-Request-ID"]
+
+
+def test_an_orders_trace_tells_everything_from_all_services_in_order(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.schedule(order_id)
+    client.complete(order_id)
+    client.wait_for_status(order_id, "completed")
+
+    def trace() -> dict[str, Any]:
+        found: dict[str, Any] = client.call("GET", f"/api/ops/orders/{order_id}/trace", as_="operator")
+        return found
+
+    def settled() -> bool:
+        return not any(entry["details"].get("waits_for") for entry in trace()["entries"])
+
+    wait_until(settled, lambda: f"every message is taken in: {trace()}")
+    found = trace()
+    assert found["unreachable"] == []
+    moments = [entry["at"] for entry in found["entries"]]
+    assert moments == sorted(moments)
+    messages = {entry["what"]: entry for entry in found["entries"] if entry["kind"] == "message"}
+    assert list(messages) == [
+        "order_placed", "activation_completed", "visit_scheduled", "fieldwork_completed", "order_completed"
+    ]
+    assert messages["order_completed"]["cause"]["what"] == "fieldwork_completed"
+    takers = {what: {taker["service"] for taker in entry["details"]["handled"]} for what, entry in messages.items()}
+    assert takers["fieldwork_completed"] == {"order", "activation", "scheduling", "mypage"}
+    assert {entry["kind"] for entry in found["entries"]} == {"journal", "message", "call", "job", "audit"}
+    assert client.request("GET", f"/api/ops/orders/{new_id()}/trace", as_="operator").status_code == 404
+
+    with system.stopped("fieldwork"):
+        partial = trace()
+    assert partial["unreachable"] == ["fieldwork"]
+    assert "fieldwork_completed" not in [entry["what"] for entry in partial["entries"]]
+
+
+def test_operators_see_orders_at_risk_and_find_them_by_serial(system: System, client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.schedule(order_id)
+    serial = f"HFRN{uuid4().hex[:8].upper()}"
+    client.complete(order_id, results=RESULTS | {"ont_serial": serial})
+    client.wait_for_status(order_id, "completed")
+    found = client.call("GET", f"/api/orders?ont_serial={serial}", as_="operator")["items"]
+    assert [item["order_id"] for item in found] == [order_id]
+    by_end = client.call("GET", f"/api/orders?order_end={order_id[-8:]}", as_="operator")["items"]
+    assert [item["order_id"] for item in by_end] == [order_id]
+    assert client.request("GET", f"/api/orders?ont_serial={serial}", as_="dispatcher").status_code == 403
+
+    failed = client.place()["order_id"]
+    client.wait_for_status(failed, "activated")
+    late = "update pages set waiting_since = now() - interval '3 days' where order_id = :o"
+    system.db("mypage", late, o=failed)
+    at_risk = client.call("GET", "/api/ops/at-risk?limit=200", as_="operator")["items"]
+    assert (failed, "no_visit") in [(item["order_id"], item["risk"]) for item in at_risk]
+    client.cancel(failed)
+
+
+def test_a_technician_sees_how_to_reach_the_customers_of_their_jobs_only(client: Client) -> None:
+    order_id = client.place()["order_id"]
+    client.wait_for_status(order_id, ("placed", "activated"))
+    one = client.call("GET", f"/api/orders/{order_id}", as_="kim")
+    assert (one["customer"]["phone"], one["customer"]["email"]) == ("010-****-5678", None)
+    listed = client.call("GET", "/api/orders?limit=1", as_="kim")["items"][0]
+    assert (listed["customer"], listed["address"]) == (None, None)

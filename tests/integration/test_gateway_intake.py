@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,40 +12,9 @@ from eventlet import GreenPool
 
 from gateway_svc.journal import Journal
 from tests.harness.client import Client, an_order
-from tools.paths import ROOT
-from tools.ports import free_port
-from tools.process import Child
+from tests.harness.lonely import LonelyGateway
 from tools.system import System
 from tools.waiting import wait_until
-
-
-class LonelyGateway:
-    """A gateway process with nothing behind it: no broker, no database, no other service."""
-
-    def __init__(self, folder: Path) -> None:
-        self.journal_path = folder / "journal.sqlite3"
-        port = free_port()
-        nobody = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.process = Child(
-            "lonely-gateway",
-            [sys.executable, "-m", "nameko", "run", "--config", "config/gateway.yaml", "gateway_svc.service"],
-            env=dict(os.environ) | {
-                "OSS_HTTP_PORT": str(port),
-                "AMQP_URI": f"amqp://guest:guest@127.0.0.1:{nobody}//",
-                "GATEWAY_DB_URI": f"postgresql+psycopg2://postgres@127.0.0.1:{nobody}/nothing",
-                "TOKEN_KEY": "only-for-this-test-" * 2,
-                "JOURNAL_PATH": str(self.journal_path),
-                "PYTHONWARNINGS": "ignore",
-            },
-            log=folder / "gateway.log",
-            cwd=ROOT,
-        )
-        self.client = Client(self.url, staff_password="")
-
-    def start(self) -> None:
-        self.process.start()
-        wait_until(lambda: requests.get(f"{self.url}/readyz", timeout=5).ok, lambda: f"ready\n{self.process.tail()}")
 
 
 @pytest.fixture

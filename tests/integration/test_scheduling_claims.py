@@ -199,6 +199,18 @@ def test_a_move_of_a_visit_that_somebody_moved_meanwhile_is_refused(scheduling: 
     assert (moved["technician_id"], moved["revision"]) == ("tech-far", 3)
 
 
+def test_an_appointment_agreed_in_a_call_records_the_call_once(scheduling: Scheduling) -> None:
+    order_id = scheduling.request()
+    wanted = an_appointment(order_id, 9) | {"note": "공동현관 1234"}
+    for _ in range(2):
+        visit = scheduling.call("set_appointment", **wanted)
+    assert (visit["calls"], visit["last_outcome"], visit["state"]) == (1, "agreed", "scheduled")
+    moved = scheduling.call("set_appointment", **an_appointment(order_id, 11) | {"note": ""})
+    attempts = scheduling.call("get_visit", order_id=order_id)["attempts"]
+    assert [(a["outcome"], a["note"]) for a in attempts] == [("agreed", "공동현관 1234"), ("agreed", "")]
+    assert moved["calls"] == 2
+
+
 def test_the_day_board_shows_who_works_when_and_who_is_booked(scheduling: Scheduling) -> None:
     order_id, tomorrow, gone = scheduling.request(), scheduling.request(), scheduling.request()
     scheduling.appoint(order_id, 17, "tech-near")

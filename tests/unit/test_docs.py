@@ -113,9 +113,9 @@ def test_files_that_are_named_exist(document: Path) -> None:
 
 def test_make_targets_and_modules_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = {match for code in codes(document) for match in re.findall(r"^make ([a-z]+)", code)}
-    named |= set(re.findall(r"^make ([a-z]+)", text, re.MULTILINE)) & {"run", "test", "up", "down", "shell", "check"}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {match for code in codes(document) for match in re.findall(r"^make ([a-z-]+)", code)}
+    named |= set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE)) & {"run", "test", "up", "down", "shell", "check"}
     assert named <= targets, f"the Makefile lacks {named - targets}"
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module), f"there is no module {module}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.events import JobResults
-from contracts.measurements import Question, Range, normal_ranges, questions, read_serial
+from contracts.measurements import Question, Range, normal_ranges, questions, read_power, read_serial, read_speed
 from contracts.orders import OrderItem
 
 INTERNET_500 = (OrderItem(product="internet-500", quantity=1), OrderItem(product="tv-basic", quantity=1))
@@ -71,3 +71,16 @@ def test_a_serial_that_was_read_otherwise_than_typed_is_questioned() -> None:
     asked = questions(results(ont_serial=read_serial("hfrn1234abcd")), INTERNET_500, "hfrn1234abcd")
     assert asked == [Question("ont_serial", "corrected")]
     assert questions(results(), INTERNET_500, " HFRN1234ABCD ") == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [("-19.5", "-19.5"), ("19.5", "-19.5"), (" 19,5 ", "-19.5"), ("\N{MINUS SIGN}7", "-7"), ("- 7", "-7"),
+     ("+2", "+2"), ("0", "0"), (".5", "-.5"), ("", ""), ("x", "x"), ("1.2.3", "1.2.3")],
+)
+def test_a_power_without_a_sign_is_read_as_minus(typed: str, read: str) -> None:
+    assert read_power(typed) == read
+
+
+def test_a_decimal_comma_is_read() -> None:
+    assert read_speed(" 487,5") == "487.5"

@@ -46,6 +46,9 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/jobs/<order_id>/start"): {"technician", "operator"},
     ("POST", "/api/jobs/<order_id>/complete"): {"technician", "operator"},
     ("POST", "/api/jobs/<order_id>/reject"): {"technician", "operator"},
+    ("POST", "/api/jobs/<order_id>/photos"): {"technician", "operator"},
+    ("GET", "/api/jobs/<order_id>/photos"): {"technician", "dispatcher", "operator"},
+    ("GET", "/api/jobs/<order_id>/photos/<photo_id>"): {"technician", "dispatcher", "operator"},
     ("GET", "/api/ops/fallouts"): {"operator"},
     ("POST", "/api/ops/fallouts/<order_id>/retry"): {"operator"},
     ("POST", "/api/ops/fallouts/<order_id>/abandon"): {"operator"},
@@ -53,6 +56,8 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("POST", "/api/ops/parked/<message_id>/replay"): {"operator"},
     ("DELETE", "/api/ops/parked/<message_id>"): {"operator"},
     ("GET", "/api/ops/overview"): {"operator"},
+    ("GET", "/api/ops/at-risk"): {"operator"},
+    ("GET", "/api/ops/orders/<order_id>/trace"): {"operator"},
 }
 
 BODIES: dict[str, Any] = {
@@ -85,7 +90,7 @@ def outcome(entry: Route, order_id: UUID, caller: Caller | None) -> str:
     json = BODIES[entry.body.__name__] if entry.body else None
     builder = EnvironBuilder(method=entry.method, path="/", headers=headers, json=json)
     values = {name: str(order_id) for name in entry.parameters}
-    gate = SimpleNamespace(tokens=tokens, audit=lambda *record: None)
+    gate = SimpleNamespace(tokens=tokens, audit=lambda *record, **more: None)
     try:
         _handle(gate, entry, lambda service, call: Answer(200, {}), Request(builder.get_environ()), values)
     except DomainError as error:

@@ -18,6 +18,7 @@ from gateway_svc.answers import Overview
 from gateway_svc.intake import Intake
 from gateway_svc.journal import Journal, Mark
 from gateway_svc.routes_ops import OpsRoutes
+from gateway_svc.routes_parked import ParkedRoutes
 from gateway_svc.routing import Answer, Call
 from gateway_svc.schemas import ListQuery, ServiceQuery
 from tests.harness.intake import Clock, an_order
@@ -33,7 +34,7 @@ class Service:
     def __init__(self, name: str, parked: int = 0) -> None:
         self.name = name
         self.parked = [f"{name}-{number}" for number in range(parked)]
-        self.orders: list[str] = []
+        self.oldest = str(new_id())
         self.away = False
 
     def call(self, method: str, timeout_s: float | None = None, **arguments: Any) -> Any:
@@ -57,12 +58,13 @@ class Service:
     def overview(self) -> dict[str, Any]:
         return {"service": self.name, "parked": len(self.parked)}
 
-    def list_orders(self, status: str, limit: int, cursor: str | None) -> dict[str, Any]:
-        items = [{"order_id": i, "placed_at": None, "updated_at": "2026-11-25T09:00:00Z"} for i in self.orders]
-        return {"items": items if status == "activated" else [], "next_cursor": None}
+    def count_orders(self) -> dict[str, Any]:
+        none = {"status": "placed", "count": 0, "oldest_at": None, "oldest_order_id": None}
+        some = {"status": "activated", "count": 2, "oldest_at": "2026-11-25T09:00:00Z", "oldest_order_id": self.oldest}
+        return {"items": [item | {"over_1h": 0, "over_1d": 0, "over_3d": 0} for item in (none, some)]}
 
 
-class Ops(OpsRoutes):
+class Ops(OpsRoutes, ParkedRoutes):
     """The routes over stand-ins."""
 
     def __init__(self, intake: Intake, **parked: int) -> None:
@@ -73,7 +75,7 @@ class Ops(OpsRoutes):
     def ask(self, route: str, query: Any = None, **path: str) -> Any:
         request = Request(EnvironBuilder().get_environ())
         call = Call(request, caller=None, order_id=None, path=path, body=None, query=query)
-        answer = getattr(OpsRoutes, route).__wrapped__(self, call)
+        answer = getattr(Ops, route).__wrapped__(self, call)
         return answer.content if isinstance(answer, Answer) else answer
 
 
@@ -140,12 +142,16 @@ def test_a_message_is_replayed_wherever_it_is_parked(intake: Intake) -> None:
 
 def test_the_overview_holds_what_the_document_says(intake: Intake) -> None:
     ops = Ops(intake, order=1)
-    ops.mypage.orders = [str(new_id()), str(new_id())]  # type: ignore[attr-defined]
     ops.fieldwork.away = True  # type: ignore[attr-defined]
     overview = Overview.model_validate(ops.ask("show_overview"))
 
     assert overview.services["order"]["parked"] == 1
     assert overview.services["fieldwork"]["status"] == "unreachable"
     assert [(found.status, str(found.order_id)) for found in overview.oldest_open] == [
-        ("activated", ops.mypage.orders[-1])  # type: ignore[attr-defined]
+        ("activated", ops.mypage.oldest)  # type: ignore[attr-defined]
     ]
+    assert [(count.status, count.count) for count in overview.orders or ()] == [("placed", 0), ("activated", 2)]
+
+    ops.mypage.away = True  # type: ignore[attr-defined]
+    without = Overview.model_validate(ops.ask("show_overview"))
+    assert (without.orders, without.oldest_open, without.services["mypage"]["status"]) == (None, [], "unreachable")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import eventlet
@@ -12,7 +13,7 @@ import pytest
 from chassis.rpc_client import NoRoute
 from contracts.ids import new_id
 from gateway_svc import sse
-from gateway_svc.changes import Board
+from gateway_svc.changes import Board, Subscription
 
 ORDER = new_id()
 
@@ -39,7 +40,10 @@ class Source:
         self.board.changed("orders", str(ORDER))
 
     def open(self, seen: int | None = None, left: Callable[[], float] = lambda: 3600.0) -> Iterator[bytes]:
-        return sse.stream(self.page, self.read, lambda: self.board.subscribe(("orders", str(ORDER))), seen, left, reread_s=0.05)
+        def subscribe() -> AbstractContextManager[Subscription]:
+            return self.board.subscribe(("orders", str(ORDER)))
+
+        return sse.stream(self.page, self.read, subscribe, seen, left, reread_s=0.05)
 
 
 def shown(stream: Iterator[bytes]) -> tuple[int, dict[str, Any]]:

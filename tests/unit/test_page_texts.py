@@ -63,7 +63,7 @@ def test_every_text_that_a_page_names_is_there() -> None:
             named[key] = file.name
     for file in _files("pages/*.py"):
         source = file.read_text(encoding="utf-8")
-        named |= {key: file.name for key in re.findall(r"""\bt\(\s*["']([\w-]+)["']\s*[,)]""", source)}
+        named |= dict.fromkeys(re.findall(r"""\bt\(\s*["']([\w-]+)["']\s*[,)]""", source), file.name)
         named |= {f"notice-{code}": file.name for code in re.findall(r"""notice=["']([\w-]+)["']""", source)}
     assert {key: file for key, file in named.items() if key not in known} == {}
 

@@ -72,23 +72,28 @@ function swapRegions(page) {
 
 let refreshing = null;
 let again = false;
+let replaced = 0; // how often a sent form has replaced <main>
 
-/** Fetch this page anew and replace what has changed. Calls while one runs are one more afterwards. */
+/** Fetch this page anew and replace what has changed. Calls while one runs are one more afterwards, waited for as well. */
 export function refresh() {
   if (refreshing) {
     again = true;
     return refreshing;
   }
   const url = new URL(location.href);
+  const before = { href: location.href, replaced };
   url.searchParams.delete("notice");
   refreshing = fetchPage(url)
-    .then(({ answer, page }) => { if (answer.ok) swapRegions(page); })
+    .then(({ answer, page }) => {
+      if (location.href !== before.href || replaced !== before.replaced) again = true; // of an address that was left
+      else if (answer.ok) swapRegions(page);
+    })
     .catch(() => {}) // no signal: the stream reconnects and asks again
     .finally(() => {
       refreshing = null;
       if (again) {
         again = false;
-        refresh();
+        return refresh();
       }
     });
   return refreshing;
@@ -138,6 +143,7 @@ export async function send(form, submitter) {
       there.searchParams.delete("notice");
       history.replaceState(null, "", there);
     }
+    replaced += 1;
     document.getElementById("main").replaceWith(document.importNode(page.getElementById("main"), true));
     (document.getElementById("errors") ?? document.querySelector("#main [autofocus]") ?? document.getElementById("main")).focus();
     document.dispatchEvent(new CustomEvent("page:updated"));

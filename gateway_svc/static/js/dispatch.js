@@ -1,0 +1,120 @@
+// The dispatch desk: what is chosen changes without a new page, a claim is kept while its panel is open, and the page
+// looks again when a time on it has come. Keys are in dispatch-keys.js, dragging in dispatch-board.js.
+//
+// a[data-go]          changes what is chosen: the address changes, and the regions that differ are replaced
+//                     (data-focus="id" gets the focus then)
+// [data-renew="/p"]   a claim that is renewed while it is shown; data-renew-until says when it would end
+// [data-until]        a time on the page after which it is no longer right
+
+import { csrf, fetchPage, refresh, send } from "./page.js";
+import "./dispatch-board.js";
+import "./dispatch-keys.js";
+
+const LONGEST_MS = 45000;
+
+/** Server time, so that a wrong clock here ends no claim early. */
+let ahead_ms = 0;
+function readClock() {
+  const now = document.querySelector("[data-now]")?.dataset.now;
+  if (now) ahead_ms = Date.parse(now) - Date.now();
+}
+function msUntil(moment) {
+  return Date.parse(moment) - (Date.now() + ahead_ms);
+}
+
+/** Whether something was typed into the note that no button has taken yet. */
+function noteIsOpen() {
+  const note = document.querySelector("#call textarea");
+  return note && note.value.trim() !== note.defaultValue.trim();
+}
+function mayLeave() {
+  const question = document.querySelector("#call [data-unsaved]")?.dataset.unsaved;
+  return !noteIsOpen() || window.confirm(question);
+}
+
+/** Go to another choice of the desk without loading it anew; `focus` is the id of what gets the focus. */
+export async function go(url, focus) {
+  const picked = document.querySelector(".dispatch-slots > [id^=pick-]");
+  if (picked && new URL(url, location).searchParams.get("pick") !== new URL(location).searchParams.get("pick")) {
+    picked.replaceChildren(); // a technician chosen for another window must not hold the place of this one's
+  }
+  history.pushState(null, "", url);
+  await refresh();
+  if (focus) document.getElementById(focus)?.focus();
+}
+
+addEventListener("popstate", () => location.reload());
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  if (link.matches("[data-go]")) {
+    event.preventDefault();
+    go(link.href, link.dataset.focus ?? link.id);
+  } else if (link.closest("main") && link.protocol.startsWith("http") && !mayLeave()) {
+    event.preventDefault();
+  }
+});
+
+// A form that leaves the customer asks first, too. Capturing: before page.js sends it.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.matches("main form[method=post]:not(#call, #move, #drop)") && !mayLeave()) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+}, true);
+
+// Enter in a field presses the button that belongs to it, and no other.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.isComposing) return;
+  const button = event.target.dataset?.enter
+    ? document.getElementById(event.target.dataset.enter)
+    : event.target.id && document.querySelector(`[data-enter-from="${CSS.escape(event.target.id)}"]`);
+  if (!button) return;
+  event.preventDefault();
+  button.click();
+});
+
+let renewing = 0;
+let looking = 0;
+
+async function renew(path) {
+  try {
+    const { answer } = await fetchPage(path, { method: "POST", headers: { "X-CSRF-Token": csrf() } });
+    if (!answer.ok) await refresh(); // somebody else has the customer, or the visit is closed: the page says so
+    else setUp(LONGEST_MS);
+  } catch {
+    setUp(5000); // no connection: soon again, the claim stands for a while
+  }
+}
+
+/** Plan what is to happen by itself; `renew_ms` overrides when the claim is renewed. */
+function setUp(renew_ms) {
+  clearTimeout(renewing);
+  const held = document.querySelector("[data-renew]");
+  if (held) {
+    const wait_ms = renew_ms ?? Math.max(1000, Math.min(LONGEST_MS, msUntil(held.dataset.renewUntil) / 3));
+    renewing = setTimeout(() => renew(held.dataset.renew), wait_ms);
+  }
+  clearTimeout(looking);
+  const waits = [...document.querySelectorAll("[data-until]")].map((e) => msUntil(e.dataset.until)).filter((ms) => ms > 0);
+  if (waits.length) looking = setTimeout(refresh, Math.min(...waits, 3600000) + 500);
+}
+
+function updated() {
+  readClock();
+  setUp();
+}
+document.addEventListener("page:updated", updated);
+updated();
+
+/** Put a visit into a cell of the board. */
+document.addEventListener("dispatch:drop", (event) => {
+  const { order, revision, slot } = event.detail;
+  const form = document.getElementById("drop");
+  form.action = `/dispatch/visits/${order}/move`;
+  form.elements.slot.value = slot;
+  form.elements.revision.value = revision;
+  send(form);
+});

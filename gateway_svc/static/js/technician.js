@@ -1,0 +1,168 @@
+// The technician's pages with scripts: what is entered is kept on the phone and sent when there is signal, so that every
+// form works in a dead spot. Without scripts the same forms are sent as they are.
+
+import { refresh } from "./page.js";
+import { changed, checked, echo } from "./technician-check.js";
+import * as draft from "./technician-draft.js";
+import { shrink } from "./technician-photo.js";
+import { again, flush, reachable } from "./technician-send.js";
+import { forget, pagesToKeep, start as startWorker } from "./technician-offline.js";
+import * as store from "./technician-store.js";
+import * as view from "./technician-view.js";
+
+const keeps = await store.works();
+if (keeps) document.documentElement.dataset.keeps = "on";
+let state = "idle";
+let live = false;
+
+async function show() {
+  if (keeps) view.show(await store.all(), state);
+}
+
+async function keep(form, kind, fields, photo = null) {
+  const job = form.closest("[data-order]");
+  await store.put({
+    id: crypto.randomUUID(),
+    technician: document.getElementById("phone").dataset.technician,
+    order: job.dataset.order,
+    number: job.dataset.number,
+    kind,
+    fields,
+    photo,
+    kept_at: Date.now(),
+    refused: null,
+  });
+  if (kind === "complete") draft.drop(form);
+  form.reset();
+  navigator.storage?.persist?.(); // ask that the entry is not cleared away when space runs out
+  view.say("kept");
+  await show();
+  view.goOn(kind);
+  flush();
+}
+
+function rejection(form) {
+  const fields = Object.fromEntries(["reason_code", "note"].map((name) => [name, form.elements[name].value]));
+  const missing = fields.reason_code === "other" && !fields.note.trim();
+  form.querySelector("[data-note-missing]").hidden = !missing;
+  if (missing) form.elements.note.focus();
+  return missing ? null : fields;
+}
+
+async function takePhoto(form) {
+  const [file] = form.elements.photo.files;
+  const error = form.querySelector("[data-photo-error]");
+  error.hidden = true;
+  if (!file) return;
+  form.dataset.busy = "";
+  try {
+    await keep(form, "photo", {}, await shrink(file));
+  } catch {
+    error.hidden = false;
+    form.elements.photo.value = "";
+  } finally {
+    delete form.dataset.busy;
+  }
+}
+
+const READ = { start: () => ({}), complete: checked, reject: rejection };
+
+async function submitted(event) {
+  const form = event.target;
+  const kind = form.dataset.entry;
+  if (!keeps || !kind || event.defaultPrevented) return;
+  event.preventDefault();
+  if (kind === "photo") return takePhoto(form);
+  const fields = READ[kind](form);
+  if (!fields) return;
+  form.dataset.busy = ""; // a second tap
+  try {
+    await keep(form, kind, fields);
+  } finally {
+    delete form.dataset.busy;
+  }
+}
+
+async function signOut(event) {
+  const form = event.target;
+  if (form.getAttribute("action") !== "/signout" || event.defaultPrevented) return;
+  event.preventDefault();
+  const waiting = keeps && (await store.all()).some((entry) => !entry.refused);
+  if (waiting && !window.confirm(document.getElementById("kept").dataset.signOut)) return;
+  draft.dropAll();
+  await forget();
+  form.submit();
+}
+
+document.addEventListener("submit", submitted);
+document.addEventListener("submit", signOut);
+document.addEventListener("input", (event) => {
+  const box = event.target.closest("[data-measured]");
+  if (!box) return;
+  echo(box);
+  changed(box.closest("form"));
+});
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-entry=complete]");
+  if (form) draft.save(form);
+});
+
+function restoreDraft() {
+  const form = document.querySelector("form[data-entry=complete]");
+  if (!form) return;
+  draft.restore(form);
+  for (const box of form.querySelectorAll("[data-measured]")) if (box.querySelector("input").value) echo(box);
+}
+
+document.addEventListener("change", (event) => {
+  if (keeps && event.target.id === "photo") takePhoto(event.target.form);
+});
+document.addEventListener("click", async (event) => {
+  if (event.target.closest("[data-send-now]")) again();
+  const forgotten = event.target.closest("[data-forget]")?.closest("[data-entry-id]");
+  if (forgotten) {
+    await store.remove(forgotten.dataset.entryId);
+    await show();
+  }
+});
+document.addEventListener("phone:send", async (event) => {
+  state = event.detail.state;
+  if (event.detail.sent) view.taken(event.detail.sent);
+  await show();
+  if (event.detail.sent) view.say("sent");
+  if (event.detail.sent || event.detail.refused) refresh();
+});
+// A list that could not be loaded is asked for again.
+setInterval(() => { if (document.querySelector("#jobs .missing")) refresh(); }, 5000);
+
+// The rejection form stays open when the job around it is replaced.
+let rejecting = false;
+document.addEventListener("toggle", (event) => {
+  if (event.target.matches("#job details")) rejecting = event.target.open;
+}, true);
+document.addEventListener("page:updated", () => {
+  if (rejecting) document.querySelector("#job details")?.setAttribute("open", "");
+  restoreDraft();
+  view.compareJobs();
+  pagesToKeep();
+  show();
+});
+document.addEventListener("page:live", async (event) => {
+  const was = live;
+  live = event.detail.on;
+  if (was || live) view.fresh();
+  view.signal(live || (await reachable()) || live);
+  if (live) again();
+});
+addEventListener("online", again);
+addEventListener("offline", () => view.signal(false));
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") again();
+});
+
+restoreDraft();
+view.compareJobs();
+if (!navigator.onLine) view.signal(false);
+await show();
+if (keeps) flush();
+startWorker();
