@@ -62,14 +62,14 @@ def emitted(service: str) -> frozenset[str]:
     return frozenset(name.partition("/")[0] for row in rows if isinstance(row, Transition) for name in row.emits)
 
 
-def resend(uris: Mapping[str, str]) -> dict[str, int]:
-    """Mark what somebody does not know as unsent, in every outbox; returns how many messages, by sender."""
+def resend(uris: Mapping[str, str], exchange: str) -> dict[str, int]:
+    """Mark as unsent what went to `exchange` and somebody does not know; returns how many messages, by sender."""
     acting = consumers()
     engines = {service: engine_of(uri) for service, uri in uris.items()}
     counts = dict.fromkeys(SERVICES, 0)
     for service, engine in engines.items():
         last = 0
-        while rows := _sent_after(engine, last):
+        while rows := _sent_after(engine, last, exchange):
             last = rows[-1].id
             again = _unknown(engines, acting, rows)
             if again:
@@ -80,10 +80,10 @@ def resend(uris: Mapping[str, str]) -> dict[str, int]:
     return {service: count for service, count in counts.items() if count}
 
 
-def _sent_after(engine: sa.Engine, last: int) -> Sequence[Any]:
+def _sent_after(engine: sa.Engine, last: int, exchange: str) -> Sequence[Any]:
     query = (
         sa.select(_OUTBOX.c.id, _OUTBOX.c.message_id, _OUTBOX.c.routing_key)
-        .where(_OUTBOX.c.id > last, _OUTBOX.c.sent_at.is_not(None), _OUTBOX.c.exchange != "")
+        .where(_OUTBOX.c.id > last, _OUTBOX.c.sent_at.is_not(None), _OUTBOX.c.exchange == exchange)
         .order_by(_OUTBOX.c.id).limit(CHUNK)
     )
     with engine.connect() as conn:
