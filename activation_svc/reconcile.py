@@ -61,25 +61,25 @@ class Corrections:
     writes: Plan
 
 
-def corrections(kinds: Mapping[str, str], listed: Listed, believed: Believed) -> Corrections:
-    """What makes the elements hold what is believed. `kinds`: kind by element; `listed`: what each holds, by key."""
+def corrections(kinds: Mapping[str, str], found: Listed, believed: Believed) -> Corrections:
+    """What makes the elements hold what is believed. `kinds`: kind by element; `found`: what each holds, by key."""
     planned = {
         (entry.element, entry.key): (order_id, entry.content)
         for order_id, plan in believed.live.plans.items() for entry in plan
     }
-    removals = tuple(_removals(kinds, listed, believed, planned))
+    removals = tuple(_removals(kinds, found, believed, planned))
     gone = {(entry.element, entry.key) for entry in removals}
     writes = tuple(
         Entry(element, key, content) for (element, key), (_, content) in planned.items()
-        if (element, key) in gone or listed[element].get(key) != content
+        if (element, key) in gone or found[element].get(key) != content
     )
     return Corrections(removals, writes)
 
 
 def _removals(
-    kinds: Mapping[str, str], listed: Listed, believed: Believed, planned: Mapping[Place, tuple[UUID, Any]]
+    kinds: Mapping[str, str], found: Listed, believed: Believed, planned: Mapping[Place, tuple[UUID, Any]]
 ) -> Iterator[Entry]:
-    for element, entries in listed.items():
+    for element, entries in found.items():
         for key, content in entries.items():
             owner, place = owner_of(kinds[element], key, content), (element, key)
             if owner is None:
@@ -111,31 +111,37 @@ def load(conn: sa.Connection, site: Any) -> Believed:
 def reconcile(
     engine: sa.Engine, elements: NetworkElements, kinds: Mapping[str, str], site: Any, say: Callable[[str], Any]
 ) -> Corrections:
-    """Compare, correct and verify. Raises NotReconciled; it may be run again."""
+    """Compare, correct and verify; leases of the old system end. Raises NotReconciled; it may be run again."""
     with engine.begin() as conn:
         # Those who held them are not among the living: nothing of the old system runs any more.
         held = sa.update(table).where(table.c.lease_owner.is_not(None))
         conn.execute(held.values(lease_owner=None, lease_until=None))
         believed = load(conn, site)
-    todo = corrections(kinds, _listed(elements, kinds), believed)
-    for step, plan in (("removed or put back", todo.removals), ("written", todo.writes)):
-        for at in range(0, len(plan), AT_ONCE):
-            _carry_out(elements, plan[at:at + AT_ONCE])
-        say(f"elements: {len(plan)} entries {step}")
+    todo = corrections(kinds, listed(elements, kinds), believed)
+    carry_out(elements, todo)
+    say(f"elements: {len(todo.removals)} entries removed or put back, {len(todo.writes)} written")
     return todo
 
 
-def _listed(elements: NetworkElements, kinds: Iterable[str]) -> dict[str, dict[str, Content]]:
-    listed = {}
-    for element in kinds:
+def listed(elements: NetworkElements, names: Iterable[str]) -> dict[str, dict[str, Content]]:
+    """Everything that stands on these elements. Raises NotReconciled."""
+    found = {}
+    for element in names:
         try:
-            listed[element] = elements.entries(element)
+            found[element] = elements.entries(element)
         except ElementError as error:
             raise NotReconciled(f"{element} does not say what it holds: {error}") from error
-    return listed
+    return found
 
 
-def _carry_out(elements: NetworkElements, plan: Plan) -> None:
+def carry_out(elements: NetworkElements, todo: Corrections) -> None:
+    """Remove, then write, and read back. Raises NotReconciled naming what could not be done."""
+    for plan in (todo.removals, todo.writes):
+        for at in range(0, len(plan), AT_ONCE):
+            _write(elements, plan[at:at + AT_ONCE])
+
+
+def _write(elements: NetworkElements, plan: Plan) -> None:
     # Each under an id of its own: one that is refused must not spoil the others.
     plans = {new_id(): (entry,) for entry in plan}
     failures = elements.apply(plans)
