@@ -33,6 +33,7 @@ from activation_svc.driver import Content, ElementError
 from activation_svc.elements import NetworkElements
 from activation_svc.models import table
 from activation_svc.plan import Entry, Plan
+from activation_svc.provisioning import store_snapshots
 from activation_svc.worker_settings import worker_settings
 from contracts.ids import new_id
 
@@ -118,7 +119,9 @@ def reconcile(
         conn.execute(held.values(lease_owner=None, lease_until=None))
         believed = load(conn, site)
     todo = corrections(kinds, listed(elements, kinds), believed)
-    carry_out(elements, todo)
+    carry_out(elements, todo.removals)
+    _complete_snapshots(engine, elements, believed.live)
+    carry_out(elements, todo.writes)
     say(f"elements: {len(todo.removals)} entries removed or put back, {len(todo.writes)} written")
     return todo
 
@@ -134,11 +137,29 @@ def listed(elements: NetworkElements, names: Iterable[str]) -> dict[str, dict[st
     return found
 
 
-def carry_out(elements: NetworkElements, todo: Corrections) -> None:
-    """Remove, then write, and read back. Raises NotReconciled naming what could not be done."""
-    for plan in (todo.removals, todo.writes):
-        for at in range(0, len(plan), AT_ONCE):
-            _write(elements, plan[at:at + AT_ONCE])
+def carry_out(elements: NetworkElements, plan: Plan) -> None:
+    """Write, and read back. Raises NotReconciled naming what could not be done."""
+    for at in range(0, len(plan), AT_ONCE):
+        _write(elements, plan[at:at + AT_ONCE])
+
+
+def _complete_snapshots(engine: sa.Engine, elements: NetworkElements, live: Beliefs) -> None:
+    """Orders that were recalled have none: what stands there now, without their entries, is what stood before."""
+    query = sa.select(table.c.order_id, table.c.snapshot).where(table.c.order_id.in_(tuple(live.plans)))
+    with engine.begin() as conn:
+        kept = {row.order_id: tuple(Entry(**entry) for entry in row.snapshot or ()) for row in conn.execute(query)}
+        missing = {
+            order_id: entries for order_id, plan in live.plans.items()
+            if (entries := tuple(entry for entry in plan if not _has(kept[order_id], entry)))
+        }
+        taken, failures = elements.snapshot(missing)
+        if failures:
+            raise NotReconciled("; ".join(f"{why.element}: {why}" for why in failures.values()))
+        store_snapshots(conn, {order_id: (*kept[order_id], *plan) for order_id, plan in taken.items()})
+
+
+def _has(snapshot: Plan, entry: Entry) -> bool:
+    return any((entry.element, entry.key) == (each.element, each.key) for each in snapshot)
 
 
 def _write(elements: NetworkElements, plan: Plan) -> None:

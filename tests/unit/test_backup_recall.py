@@ -6,6 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
+
+from activation_svc.domain import Activation
+from activation_svc.recall import recalled as recalled_activation_at
 from contracts.events import EVENTS, Event
 from contracts.ids import new_id
 from fieldwork_svc.domain import Job
@@ -38,6 +42,34 @@ def after(row: Any, recalled: Any, *events: Event) -> Any:
     for event in events:
         row = recalled(row, event)
     return row
+
+
+def recalled_activation(row: Activation, event: Event) -> Activation:
+    return recalled_activation_at(row, event, NOON)
+
+
+@pytest.mark.parametrize("state", ["", "provisioning", "fallout", "provisioned"])
+def test_an_activation_that_was_completed_since_passes_a_cancel_on_to_the_visit_that_stands(state: str) -> None:
+    row = recalled_activation(Activation(ORDER, state=state, next_attempt_at=NOON), told("activation_completed"))
+    assert (row.state, row.next_attempt_at) == ("active", None)
+    cancelled = recalled_activation(row, told("activation_cancel_requested", reason="moving"))
+    assert (cancelled.state, cancelled.reason) == ("cancelling", "moving")
+
+
+def test_an_activation_that_was_put_back_since_is_put_back_for_good() -> None:
+    row = after(Activation(ORDER), recalled_activation, told("activation_completed"),
+                told("activation_reverted", outcome="cancelled", reason="moving"))
+    assert (row.state, row.reason, row.lines) == ("reverted", "moving", [])
+    assert recalled_activation(row, told("activation_completed")).state == "reverted"
+
+
+def test_an_activation_that_failed_since_waits_for_an_operator() -> None:
+    failed = told("activation_failed", reason="no such profile", element="bng-1", attempts=3)
+    row = recalled_activation(Activation(ORDER, state="provisioning", next_attempt_at=NOON), failed)
+    assert (row.state, row.last_error, row.failed_element, row.next_attempt_at) == (
+        "fallout", "no such profile", "bng-1", None)
+    assert row.stuck_since == NOON
+    assert recalled_activation(Activation(ORDER, state="active"), failed).state == "active"
 
 
 def test_an_order_comes_back_with_what_the_journal_knows_of_it() -> None:

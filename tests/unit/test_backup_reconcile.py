@@ -32,7 +32,9 @@ def live(**plans: Plan) -> Believed:
 
 
 def reconcile(network: Network, believed: Believed) -> None:
-    carry_out(network.elements, corrections(KINDS, listed(network.elements, KINDS), believed))
+    todo = corrections(KINDS, listed(network.elements, KINDS), believed)
+    carry_out(network.elements, todo.removals)
+    carry_out(network.elements, todo.writes)
 
 
 def test_an_order_provisioned_after_the_backup_is_undone_wholly_when_it_is_reverted_later() -> None:
