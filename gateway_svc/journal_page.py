@@ -30,7 +30,7 @@ def from_order_book(book: dict[str, Any]) -> dict[str, Any]:
 
     A status that goes with facts which the order book does not hold is not shown without them.
     """
-    stands = "activated" if book["status"] in _NEEDS_MYPAGE else book["status"]
+    stands: OrderStatus = "activated" if book["status"] in _NEEDS_MYPAGE else book["status"]
     return _page(UUID(book["order_id"]), stands, datetime.fromisoformat(book["accepted_at"]), book)
 
 
