@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -120,7 +120,7 @@ def reconcile(
         believed = load(conn, site)
     todo = corrections(kinds, listed(elements, kinds), believed)
     carry_out(elements, todo.removals)
-    _complete_snapshots(engine, elements, believed.live)
+    _complete_snapshots(engine, elements, kinds, believed.live)
     carry_out(elements, todo.writes)
     say(f"elements: {len(todo.removals)} entries removed or put back, {len(todo.writes)} written")
     return todo
@@ -143,8 +143,10 @@ def carry_out(elements: NetworkElements, plan: Plan) -> None:
         _write(elements, plan[at:at + AT_ONCE])
 
 
-def _complete_snapshots(engine: sa.Engine, elements: NetworkElements, live: Beliefs) -> None:
-    """Orders that were recalled have none: what stands there now, without their entries, is what stood before."""
+def _complete_snapshots(
+    engine: sa.Engine, elements: NetworkElements, kinds: Mapping[str, str], live: Beliefs
+) -> None:
+    """Orders that were recalled have no snapshot of what they are given now."""
     query = sa.select(table.c.order_id, table.c.snapshot).where(table.c.order_id.in_(tuple(live.plans)))
     with engine.begin() as conn:
         kept = {row.order_id: tuple(Entry(**entry) for entry in row.snapshot or ()) for row in conn.execute(query)}
@@ -152,10 +154,25 @@ def _complete_snapshots(engine: sa.Engine, elements: NetworkElements, live: Beli
             order_id: entries for order_id, plan in live.plans.items()
             if (entries := tuple(entry for entry in plan if not _has(kept[order_id], entry)))
         }
-        taken, failures = elements.snapshot(missing)
-        if failures:
-            raise NotReconciled("; ".join(f"{why.element}: {why}" for why in failures.values()))
+        taken = stood_before(elements, kinds, missing)
         store_snapshots(conn, {order_id: (*kept[order_id], *plan) for order_id, plan in taken.items()})
+
+
+def stood_before(elements: NetworkElements, kinds: Mapping[str, str], plans: Mapping[UUID, Plan]) -> dict[UUID, Plan]:
+    """What stood at these places before any order of ours: what is named after one counts as nothing.
+
+    It may be the order's own entry, written before the restore. Raises NotReconciled.
+    """
+    taken, failures = elements.snapshot(plans)
+    if failures:
+        raise NotReconciled("; ".join(f"{why.element}: {why}" for why in failures.values()))
+    return {
+        order_id: tuple(
+            replace(entry, content=None) if owner_of(kinds[entry.element], entry.key, entry.content or {}) else entry
+            for entry in plan
+        )
+        for order_id, plan in taken.items()
+    }
 
 
 def _has(snapshot: Plan, entry: Entry) -> bool:

@@ -55,7 +55,8 @@ class Resuming(Crew):
 
 def run(stage: Stage) -> list[Result]:
     """Everything lost; then, one after the other, each database that other services know more than."""
-    alone = ALONE if stage.long else ("order",)
+    # In the short form the one of which most depends: its elements, and visits that stand in another service.
+    alone = ALONE if stage.long else ("activation",)
     return [everything(stage), *(one(stage, service) for service in alone)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from activation_svc.beliefs import Beliefs
 from activation_svc.driver import Content
 from activation_svc.plan import Entry, Plan
-from activation_svc.reconcile import Believed, NotReconciled, carry_out, corrections, listed
+from activation_svc.reconcile import Believed, NotReconciled, carry_out, corrections, listed, stood_before
 from tests.unit.test_activation_elements import Network
 
 ONE, TWO = (UUID(f"01920000-0000-7000-8000-00000000000{number}") for number in (1, 2))
@@ -57,6 +57,18 @@ def test_without_it_a_revert_would_leave_the_orders_own_entries() -> None:
     network.elements.restore(snapshots)
 
     assert network.stands() != {}, "this is what reconciling is there for"
+
+
+def test_a_recalled_orders_own_entry_is_not_what_stood_before_it_and_a_strangers_is() -> None:
+    network = Network()
+    network.elements.apply({ONE: plan_of(ONE)})
+    stranger: Content = {"subscriber": "mrs-song", "vlan": 4001}
+    network["olt-1"].stands["service-port/1/1/2"] = stranger
+    wanted = (*plan_of(ONE), Entry("olt-1", "service-port/1/1/2", port(ONE)))
+
+    [before] = stood_before(network.elements, KINDS, {ONE: wanted}).values()
+
+    assert [entry.content for entry in before] == [None, None, stranger]
 
 
 def test_what_an_order_holds_by_the_inventory_is_free_of_another_that_had_got_it_since() -> None:
