@@ -7,7 +7,7 @@ PY := .venv/bin/python
 BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test test-browser check shell audit drill bench bench-pages screenshots lock image image-smoke sbom clean
+.PHONY: help setup run up down test test-browser check shell audit backup restore drill bench bench-pages screenshots lock image image-smoke sbom clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,13 @@ shell: setup ## Nameko's shell against the running system
 
 audit: setup ## compare network elements with the database; REPAIR=1 mends, after showing what and asking
 	@PYTHONWARNINGS=ignore $(PY) -m tools.audit $(if $(REPAIR),--repair) $(if $(ELEMENT),--element $(ELEMENT))
+
+backup: setup ## every database of one moment, journals and secrets into .local/backups; KEEP=7 stay
+	@PYTHONWARNINGS=ignore $(PY) -m tools.backup $(if $(KEEP),--keep $(KEEP))
+
+restore: setup ## bring back what was lost, the system stopped; BACKUP=name DATABASE=order JOURNALS=1 YES=1
+	@PYTHONWARNINGS=ignore $(PY) -m tools.restore $(if $(BACKUP),--backup $(BACKUP)) \
+	  $(if $(DATABASE),--database $(DATABASE)) $(if $(JOURNALS),--journals) $(if $(YES),--yes)
 
 drill: setup ## outages, faults and rollouts, kept in docs/drills.md; DRILL=random SEED=7 ORDERS=300 does one alone
 	@PYTHONWARNINGS=ignore $(PY) -m tools.drill $(if $(DRILL),--only $(DRILL),--keep) $(if $(SEED),--seed $(SEED)) \
@@ -78,5 +85,6 @@ image-smoke: ## every service of the image can be loaded, read-only and without 
 sbom: ## the image's libraries as a CycloneDX document, into .local/sbom.json
 	@$(PYTHON) -m tools.sbom .local/sbom.json
 
-clean: ## remove what running and testing left (keeps .venv)
-	rm -rf .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove what running and testing left (keeps .venv and backups)
+	test ! -d .local || find .local -mindepth 1 -maxdepth 1 ! -name backups -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -146,7 +146,7 @@ class Round:
             order_ids = [work.order_id for work in works]
             tx.lock(order_ids)
             ours = leases.hold(tx.conn, self._network.owner, order_ids, tx.now)
-            _store_snapshots(tx.conn, {
+            store_snapshots(tx.conn, {
                 work.order_id: work.snapshot or () for work in works if work.order_id in ours and work.order_id in taken
             })
         return [work for work in works if ours.get(work.order_id) == "provisioning"]
@@ -197,7 +197,7 @@ class Round:
             inventory.release(conn, restored)
         tidied = [work for work in done if work.order_id in self._tidied]
         if tidied:
-            _store_snapshots(conn, {work.order_id: _without(work.snapshot, work.leftovers) for work in tidied})
+            store_snapshots(conn, {work.order_id: _without(work.snapshot, work.leftovers) for work in tidied})
             inventory.release_blocked(conn, [work.order_id for work in tidied])
 
     def _fail(self, step: str, failures: dict[UUID, ElementError], works: list[Work]) -> None:
@@ -225,7 +225,8 @@ def _without(snapshot: Plan | None, leftovers: Plan) -> Plan:
     return tuple(entry for entry in snapshot or () if entry not in leftovers)
 
 
-def _store_snapshots(conn: sa.Connection, snapshots: dict[UUID, Plan]) -> None:
+def store_snapshots(conn: sa.Connection, snapshots: Mapping[UUID, Plan]) -> None:
+    """Record what stood on the elements before these orders wrote there."""
     if not snapshots:
         return
     conn.execute(_STORE, {

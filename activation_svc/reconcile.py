@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,7 @@ from activation_svc.driver import Content, ElementError
 from activation_svc.elements import NetworkElements
 from activation_svc.models import table
 from activation_svc.plan import Entry, Plan
+from activation_svc.provisioning import store_snapshots
 from activation_svc.worker_settings import worker_settings
 from contracts.ids import new_id
 
@@ -61,25 +62,25 @@ class Corrections:
     writes: Plan
 
 
-def corrections(kinds: Mapping[str, str], listed: Listed, believed: Believed) -> Corrections:
-    """What makes the elements hold what is believed. `kinds`: kind by element; `listed`: what each holds, by key."""
+def corrections(kinds: Mapping[str, str], found: Listed, believed: Believed) -> Corrections:
+    """What makes the elements hold what is believed. `kinds`: kind by element; `found`: what each holds, by key."""
     planned = {
         (entry.element, entry.key): (order_id, entry.content)
         for order_id, plan in believed.live.plans.items() for entry in plan
     }
-    removals = tuple(_removals(kinds, listed, believed, planned))
+    removals = tuple(_removals(kinds, found, believed, planned))
     gone = {(entry.element, entry.key) for entry in removals}
     writes = tuple(
         Entry(element, key, content) for (element, key), (_, content) in planned.items()
-        if (element, key) in gone or listed[element].get(key) != content
+        if (element, key) in gone or found[element].get(key) != content
     )
     return Corrections(removals, writes)
 
 
 def _removals(
-    kinds: Mapping[str, str], listed: Listed, believed: Believed, planned: Mapping[Place, tuple[UUID, Any]]
+    kinds: Mapping[str, str], found: Listed, believed: Believed, planned: Mapping[Place, tuple[UUID, Any]]
 ) -> Iterator[Entry]:
-    for element, entries in listed.items():
+    for element, entries in found.items():
         for key, content in entries.items():
             owner, place = owner_of(kinds[element], key, content), (element, key)
             if owner is None:
@@ -111,31 +112,74 @@ def load(conn: sa.Connection, site: Any) -> Believed:
 def reconcile(
     engine: sa.Engine, elements: NetworkElements, kinds: Mapping[str, str], site: Any, say: Callable[[str], Any]
 ) -> Corrections:
-    """Compare, correct and verify. Raises NotReconciled; it may be run again."""
+    """Compare, correct and verify; leases of the old system end. Raises NotReconciled; it may be run again."""
     with engine.begin() as conn:
         # Those who held them are not among the living: nothing of the old system runs any more.
         held = sa.update(table).where(table.c.lease_owner.is_not(None))
         conn.execute(held.values(lease_owner=None, lease_until=None))
         believed = load(conn, site)
-    todo = corrections(kinds, _listed(elements, kinds), believed)
-    for step, plan in (("removed or put back", todo.removals), ("written", todo.writes)):
-        for at in range(0, len(plan), AT_ONCE):
-            _carry_out(elements, plan[at:at + AT_ONCE])
-        say(f"elements: {len(plan)} entries {step}")
+    todo = corrections(kinds, listed(elements, kinds), believed)
+    carry_out(elements, todo.removals)
+    _complete_snapshots(engine, elements, kinds, believed.live)
+    carry_out(elements, todo.writes)
+    say(f"elements: {len(todo.removals)} entries removed or put back, {len(todo.writes)} written")
     return todo
 
 
-def _listed(elements: NetworkElements, kinds: Iterable[str]) -> dict[str, dict[str, Content]]:
-    listed = {}
-    for element in kinds:
+def listed(elements: NetworkElements, names: Iterable[str]) -> dict[str, dict[str, Content]]:
+    """Everything that stands on these elements. Raises NotReconciled."""
+    found = {}
+    for element in names:
         try:
-            listed[element] = elements.entries(element)
+            found[element] = elements.entries(element)
         except ElementError as error:
             raise NotReconciled(f"{element} does not say what it holds: {error}") from error
-    return listed
+    return found
 
 
-def _carry_out(elements: NetworkElements, plan: Plan) -> None:
+def carry_out(elements: NetworkElements, plan: Plan) -> None:
+    """Write, and read back. Raises NotReconciled naming what could not be done."""
+    for at in range(0, len(plan), AT_ONCE):
+        _write(elements, plan[at:at + AT_ONCE])
+
+
+def _complete_snapshots(
+    engine: sa.Engine, elements: NetworkElements, kinds: Mapping[str, str], live: Beliefs
+) -> None:
+    """Orders that were recalled have no snapshot of what they are given now."""
+    query = sa.select(table.c.order_id, table.c.snapshot).where(table.c.order_id.in_(tuple(live.plans)))
+    with engine.begin() as conn:
+        kept = {row.order_id: tuple(Entry(**entry) for entry in row.snapshot or ()) for row in conn.execute(query)}
+        missing = {
+            order_id: entries for order_id, plan in live.plans.items()
+            if (entries := tuple(entry for entry in plan if not _has(kept[order_id], entry)))
+        }
+        taken = stood_before(elements, kinds, missing)
+        store_snapshots(conn, {order_id: (*kept[order_id], *plan) for order_id, plan in taken.items()})
+
+
+def stood_before(elements: NetworkElements, kinds: Mapping[str, str], plans: Mapping[UUID, Plan]) -> dict[UUID, Plan]:
+    """What stood at these places before any order of ours: what is named after one counts as nothing.
+
+    It may be the order's own entry, written before the restore. Raises NotReconciled.
+    """
+    taken, failures = elements.snapshot(plans)
+    if failures:
+        raise NotReconciled("; ".join(f"{why.element}: {why}" for why in failures.values()))
+    return {
+        order_id: tuple(
+            replace(entry, content=None) if owner_of(kinds[entry.element], entry.key, entry.content or {}) else entry
+            for entry in plan
+        )
+        for order_id, plan in taken.items()
+    }
+
+
+def _has(snapshot: Plan, entry: Entry) -> bool:
+    return any((entry.element, entry.key) == (each.element, each.key) for each in snapshot)
+
+
+def _write(elements: NetworkElements, plan: Plan) -> None:
     # Each under an id of its own: one that is refused must not spoil the others.
     plans = {new_id(): (entry,) for entry in plan}
     failures = elements.apply(plans)

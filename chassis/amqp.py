@@ -192,9 +192,10 @@ class Link:
     def _keep(self) -> None:
         backoff_s, failures = BACKOFF_S[0], 0
         while not self._stopping:
-            connection = self._connection()
+            connection: Connection | None = None
             session: Session | None = None
             try:
+                connection = self._connection()
                 session = self._open(connection)
                 backoff_s, failures = BACKOFF_S[0], 0
                 self._read(session)
@@ -277,10 +278,11 @@ class Link:
         elif session.stuck_s() > self._heartbeat_s:
             raise LinkDown("the broker takes nothing of what is written to it")
 
-    def _close(self, connection: Connection, session: Session | None) -> None:
+    def _close(self, connection: Connection | None, session: Session | None) -> None:
         self.session = None
-        # Not close(): it waits for the answer of a broker that may be frozen.
-        connection.collect()
+        if connection is not None:
+            # Not close(): it waits for the answer of a broker that may be frozen.
+            connection.collect()
         if session is not None:
             session.alive = False
             session.lose_all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,13 +20,16 @@ TLS_SCHEME = "amqps"
 def tls_options(uri: str, ca_file: str = "") -> dict[str, Any] | None:
     """What kombu, and Nameko's AMQP_SSL, take as `ssl`; None for an address without TLS.
 
-    Neither checks the host's name unless it is told to. Raises ValueError for an address without a host.
+    Neither checks the host's name unless it is told to. Raises ValueError for an address without a host, and for an
+    authority's file that is not there.
     """
     address = urlsplit(uri)
     if address.scheme != TLS_SCHEME:
         return None
     if not address.hostname:
         raise ValueError("AMQP_URI names no host, so there is nothing to check the broker's certificate against")
+    if ca_file and not Path(ca_file).is_file():
+        raise ValueError(f"AMQP_CA_FILE names no file: {ca_file}")
     return {
         "cert_reqs": ssl.CERT_REQUIRED,
         "server_hostname": address.hostname,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from chassis import inbox
 from chassis import recall as chassis_recall
 from chassis.db import Tx
 from contracts.events import Event, FieldworkCancelled, FieldworkCompleted, FieldworkRejected, VisitScheduled
@@ -27,6 +28,8 @@ def recall(tx: Tx, events: Iterable[Event]) -> int:
     for event in [*_in_order(without_stale(jobs, _in_order(visits))), *lost]:
         jobs[event.order_id] = recalled(jobs[event.order_id], event)
     SAGA.store(tx, list(jobs.values()))
+    # They have taken effect here: sent again, they would be passed over as old news, and counted as unheard.
+    inbox.claim(tx, [str(visit.event_id) for visit in visits])
     chassis_recall.keep(tx, lost)
     return len(lost)
 

@@ -10,6 +10,9 @@ from chassis.clock import rfc3339
 from contracts.rpc import OrderStatus
 from gateway_svc.journal import Entry
 
+_NEEDS_MYPAGE = frozenset({"scheduled", "completed", "rejecting", "rejected"})
+"""These go with the visit, the results, or the reason why."""
+
 
 def from_journal(entry: Entry, cancel: Entry | None) -> dict[str, Any]:
     """The page (`contracts.rpc.OrderPage`) of a journalled order; its version is 0, below any of MyPage's."""
@@ -23,8 +26,12 @@ def from_token(order_id: UUID, accepted_at: datetime, cancel: Entry | None) -> d
 
 
 def from_order_book(book: dict[str, Any]) -> dict[str, Any]:
-    """The page of an order that only order_svc knows so far (`get_order` of order_svc)."""
-    return _page(UUID(book["order_id"]), book["status"], datetime.fromisoformat(book["accepted_at"]), book)
+    """The page of an order that MyPage does not know yet, as order_svc has it (`get_order`).
+
+    A status that goes with facts which the order book does not hold is not shown without them.
+    """
+    stands: OrderStatus = "activated" if book["status"] in _NEEDS_MYPAGE else book["status"]
+    return _page(UUID(book["order_id"]), stands, datetime.fromisoformat(book["accepted_at"]), book)
 
 
 def _page(order_id: UUID, stands: OrderStatus, accepted_at: datetime, body: dict[str, Any]) -> dict[str, Any]:

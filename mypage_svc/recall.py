@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from uuid import UUID
 
 import sqlalchemy as sa
 
-from chassis import dialect
 from contracts import versions
 from contracts.events import EVENTS, Event
 from mypage_svc import domain, queries
@@ -32,19 +30,3 @@ def event_of(fact: domain.Fact) -> Event:
         **fact.payload, "event_id": fact.event_id, "occurred_at": fact.occurred_at, "order_id": fact.order_id,
         "schema_version": versions.newest(fact.event_type),
     })
-
-
-def forget(conn: sa.Connection, types: Collection[str], since: datetime, known: Collection[UUID]) -> int:
-    """Forget events of these types since then that their sender does not know any more, and fold the pages anew.
-
-    The sender will do again what they told of, and tell it under other ids. Returns how many were forgotten.
-    """
-    query = sa.select(table.c.event_id, table.c.order_id).where(
-        table.c.event_type.in_(tuple(types)), table.c.occurred_at >= since
-    )
-    gone = {row.event_id: row.order_id for row in conn.execute(query) if row.event_id not in known}
-    if gone:
-        conn.execute(sa.delete(table).where(dialect.among(conn, table.c.event_id, list(gone))))
-        facts = queries.facts_of(conn, list(set(gone.values())))
-        queries.save_pages(conn, [domain.fold(each) for each in facts.values()])
-    return len(gone)

@@ -104,5 +104,7 @@ def _book(tx: Tx, visits: list[Visit]) -> None:
     ]
     if rows:
         # A window that a visit still has which is about to be closed, by news that are on their way.
-        tx.conn.execute(pg.insert(table).values(rows).on_conflict_do_nothing())
+        tx.conn.execute(pg.insert(table).values(rows).on_conflict_do_nothing(
+            index_elements=["technician_id", "window_start"], index_where=table.c.released_at.is_(None)
+        ))  # fmt: skip
     appointments.free(tx, [visit.order_id for visit in visits if visit.state in TABLE.final])

@@ -107,7 +107,7 @@ def run(program: str, uri: str, *arguments: str) -> None:
     url = sa.make_url(uri)
     # The password goes by the environment: a command line can be read by everybody on the machine.
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PGPASSWORD": str(url.password or ""), "PGCONNECT_TIMEOUT": "10"}
-    plain = url.set(drivername="postgresql", password=None).render_as_string()
+    plain = url._replace(drivername="postgresql", password=None).render_as_string()
     command = [str(_binaries() / program), f"--dbname={plain}", *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:

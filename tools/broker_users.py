@@ -158,6 +158,8 @@ def apply(environment: Mapping[str, str], say: Callable[[str], None] = lambda te
     broker, management = urlsplit(environment["AMQP_URI"]), environment["AMQP_MANAGEMENT_URI"].rstrip("/")
     vhost = quote(broker.path.removeprefix("/"), safe="%") or "%2F"
     with requests.Session() as http:
+        # Neither another authority nor a proxy that the environment names for other errands
+        http.trust_env = False
         http.verify = environment.get("AMQP_CA_FILE") or True
         if not urlsplit(management).username and broker.username:
             http.auth = (broker.username, broker.password or "")

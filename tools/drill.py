@@ -63,6 +63,7 @@ DRILLS = (
     Drill("clocks", "tests.harness.drill_clocks:run"),
     Drill("disk", "tests.harness.drill_disk:run"),
     Drill("random", "tests.harness.drill_random:run"),
+    Drill("backup", "tests.harness.drill_backup:run"),
 )
 
 

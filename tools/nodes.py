@@ -13,6 +13,7 @@ import requests
 import sqlalchemy as sa
 
 from tools import packages, rabbit
+from tools.certificates import Certificates
 from tools.keys import load_secrets
 from tools.paths import SERVICES
 from tools.postgres import Postgres
@@ -25,7 +26,9 @@ RADIUS_DATABASE = "radius"
 class Nodes:
     """PostgreSQL and RabbitMQ under `folder`, started together and stopped together."""
 
-    def __init__(self, folder: Path, *, durable: bool = True, use_environment: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, durable: bool = True, use_environment: bool = True, tls: Certificates | None = None
+    ) -> None:
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -34,9 +37,9 @@ class Nodes:
         self.postgres: Postgres | None = None
         self.rabbit: Rabbit | None = None
         if any(f"{name.upper()}_DB_URI" not in self._env for name in SERVICES):
-            self.postgres = Postgres(folder / "pg", password=keys["DATABASE_PASSWORD"], durable=durable)
+            self.postgres = Postgres(folder / "pg", password=keys["DATABASE_PASSWORD"], durable=durable, tls=tls)
         if "AMQP_URI" not in self._env:
-            self.rabbit = Rabbit(folder / "rabbit", password=keys["BROKER_PASSWORD"])
+            self.rabbit = Rabbit(folder / "rabbit", password=keys["BROKER_PASSWORD"], tls=tls)
 
     @property
     def parts(self) -> list[Part]:
@@ -73,6 +76,8 @@ class Nodes:
             variable = f"{name.upper()}_DB_URI"
             uris[variable] = self._env.get(variable) or self.database_uri(f"oss_{name}")
         uris["AMQP_URI"] = self._env.get("AMQP_URI") or self.broker.uri()
+        if self.rabbit is not None and self.rabbit.ca_file:
+            uris["AMQP_CA_FILE"] = self.rabbit.ca_file
         return uris
 
     @property

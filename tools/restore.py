@@ -90,17 +90,17 @@ def restore(place: Place, backup: Backup, services: Sequence[str], *, say: Calla
         say(f"restored the database of {service}")
     since = datetime.fromisoformat(backup.manifest["cut_at"]) - MARGIN
     broker = restore_broker.base_config(place.env)
+    exchange = str(broker["EVENTS_EXCHANGE"])
     if set(services) == set(SERVICES):
-        say(f"removed {restore_broker.purge(place.env['AMQP_URI'], broker)} messages of the time since from the broker")
+        say(f"removed {restore_broker.purge(broker)} messages of the time since from the broker")
     elif "mypage" not in services:
-        waiting = list(restore_broker.waiting(place.env["AMQP_URI"], "mypage", broker))
+        waiting = list(restore_broker.waiting("mypage", broker))
         for service in services:
-            restore_replay.recall(
-                service, uris, since, waiting, place.journals(), str(broker["EVENTS_EXCHANGE"]), say
-            )
+            restore_replay.recall(service, uris, since, waiting, place.journals(), exchange, say)
     if "order" in services:
         say(f"{restore_replay.send_again(place.journals(), uris['order'], since)} journalled requests are sent again")
-    for service, count in restore_replay.resend({name: uris[name] for name in SERVICES if name != "gateway"}).items():
+    senders = {service: uris[service] for service in SERVICES if service != "gateway"}
+    for service, count in restore_replay.resend(senders, exchange).items():
         say(f"{count} messages of {service} are sent again")
     if "activation" in services:
         _reconcile(place, say)

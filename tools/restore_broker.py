@@ -7,8 +7,8 @@ from typing import Any
 
 import amqp
 import yaml
-from kombu import Connection
 
+from chassis import broker
 from chassis.settings import load_yaml
 from chassis.topology import Topology
 from contracts.events import Event, UnreadableEvent, decode
@@ -17,9 +17,9 @@ from tools.paths import ROOT, SERVICES
 
 def base_config(env: Mapping[str, str]) -> dict[str, Any]:
     """What all services' settings say of exchange and queues; `env` is the environment that they run with."""
-    names = ("EVENTS_EXCHANGE", "RETRY_DELAYS_S", "DELIVERY_LIMIT")
+    names = ("AMQP_URI", "AMQP_CA_FILE", "EVENTS_EXCHANGE", "RETRY_DELAYS_S", "DELIVERY_LIMIT")
     config = load_yaml(ROOT / "config" / "base.yaml")
-    return {name: yaml.safe_load(env[name]) if name in env else config[name] for name in names}
+    return {name: yaml.safe_load(env[name]) if name in env else config.get(name) for name in names}
 
 
 def queues(service: str, config: dict[str, Any]) -> list[str]:
@@ -29,10 +29,10 @@ def queues(service: str, config: dict[str, Any]) -> list[str]:
     return [topology.work, *retries, topology.parked]
 
 
-def purge(uri: str, config: dict[str, Any]) -> int:
+def purge(config: dict[str, Any]) -> int:
     """Remove everything from every service's queues; returns how many messages that were."""
     count = 0
-    with Connection(uri, connect_timeout=5) as connection:
+    with broker.configured(config, connect_timeout=5) as connection:
         connection.ensure_connection(max_retries=10, interval_start=0.5, interval_step=0.5)
         for name in (name for service in SERVICES for name in queues(service, config)):
             try:
@@ -42,9 +42,9 @@ def purge(uri: str, config: dict[str, Any]) -> int:
     return count
 
 
-def waiting(uri: str, service: str, config: dict[str, Any]) -> Iterator[Event]:
+def waiting(service: str, config: dict[str, Any]) -> Iterator[Event]:
     """The events that wait in a service's queues; they stay there."""
-    with Connection(uri, connect_timeout=5) as connection:
+    with broker.configured(config, connect_timeout=5) as connection:
         connection.ensure_connection(max_retries=10, interval_start=0.5, interval_step=0.5)
         for name in queues(service, config):
             channel = connection.channel()

@@ -2,8 +2,8 @@
 
 - A gateway's journal sends what the order book does not know.
 - Every outbox sends each message that one of those who act on it does not know.
-- A service that was restored alone gets its own later events back from MyPage (its `recall.py`); activation does its
-  work again instead, from a clean network (`activation_svc/reconcile.py`).
+- A service that was restored alone gets its own later events back from MyPage (its `recall.py`).
+- The network is made to hold what a restored activation believes (`activation_svc/reconcile.py`).
 - Where everything was restored, what still lies in the broker's queues tells of what never happened: it goes.
 """
 
@@ -29,8 +29,8 @@ from contracts.events import Event, decode
 from tools.paths import SERVICES
 
 CHUNK = 5000
-RECALLING = ("order", "scheduling", "fieldwork")
-"""The services that take their own later events back. The others' follow from what they are told anew."""
+RECALLING = ("order", "activation", "scheduling", "fieldwork")
+"""The services that cause events, and so take their own later ones back. What MyPage knows it is told anew."""
 _CHASSIS = chassis_tables(sa.MetaData())
 _OUTBOX, _INBOX, _PARKED = _CHASSIS.outbox, _CHASSIS.inbox, _CHASSIS.parked
 
@@ -62,14 +62,14 @@ def emitted(service: str) -> frozenset[str]:
     return frozenset(name.partition("/")[0] for row in rows if isinstance(row, Transition) for name in row.emits)
 
 
-def resend(uris: Mapping[str, str]) -> dict[str, int]:
-    """Mark what somebody does not know as unsent, in every outbox; returns how many messages, by sender."""
+def resend(uris: Mapping[str, str], exchange: str) -> dict[str, int]:
+    """Mark as unsent what went to `exchange` and somebody does not know; returns how many messages, by sender."""
     acting = consumers()
     engines = {service: engine_of(uri) for service, uri in uris.items()}
     counts = dict.fromkeys(SERVICES, 0)
     for service, engine in engines.items():
         last = 0
-        while rows := _sent_after(engine, last):
+        while rows := _sent_after(engine, last, exchange):
             last = rows[-1].id
             again = _unknown(engines, acting, rows)
             if again:
@@ -80,10 +80,10 @@ def resend(uris: Mapping[str, str]) -> dict[str, int]:
     return {service: count for service, count in counts.items() if count}
 
 
-def _sent_after(engine: sa.Engine, last: int) -> Sequence[Any]:
+def _sent_after(engine: sa.Engine, last: int, exchange: str) -> Sequence[Any]:
     query = (
         sa.select(_OUTBOX.c.id, _OUTBOX.c.message_id, _OUTBOX.c.routing_key)
-        .where(_OUTBOX.c.id > last, _OUTBOX.c.sent_at.is_not(None), _OUTBOX.c.exchange != "")
+        .where(_OUTBOX.c.id > last, _OUTBOX.c.sent_at.is_not(None), _OUTBOX.c.exchange == exchange)
         .order_by(_OUTBOX.c.id).limit(CHUNK)
     )
     with engine.connect() as conn:
@@ -112,18 +112,27 @@ def _known(engine: sa.Engine, service: str, ids: Collection[uuid.UUID]) -> set[u
 def recall(service: str, uris: Mapping[str, str], since: datetime, waiting: Sequence[Event], journals: Sequence[Path],
            exchange: str, say: Callable[[str], Any]) -> None:  # fmt: skip
     """Give a service that was restored alone back what it did since; `waiting`: what MyPage has not handled yet."""
-    with engine_of(uris["mypage"]).begin() as mypage, engine_of(uris[service]).begin() as conn:
-        if service in RECALLING:
-            # What is still unsent in the others' outboxes, nobody has been told yet.
-            told = [*module("mypage", "recall").told(mypage, since), *waiting, *_unsent(uris, service)]
-            tables = chassis_tables(module(service, "models").Base.metadata)
-            more = {"taken": _taken(journals)} if service == "order" else {}
-            count = module(service, "recall").recall(Tx(conn, tables, exchange, clock.utc_now()), told, **more)
-            say(f"{service}: {count} events of its own taken back")
-        elif service == "activation":
-            known = set(conn.execute(sa.select(_OUTBOX.c.message_id)).scalars())
-            count = module("mypage", "recall").forget(mypage, emitted(service), since, known)
-            say(f"{service}: {count} events of its own will be told anew")
+    if service not in RECALLING:
+        return
+    with engine_of(uris["mypage"]).connect() as mypage:
+        # What is still unsent in the others' outboxes, nobody has been told yet.
+        told = [*module("mypage", "recall").told(mypage, since), *waiting, *_unsent(uris, service)]
+    more: dict[str, Any] = {}
+    if service == "order":
+        more = {"taken": _taken(journals)}
+    elif service == "activation":
+        more = {"asked": _asked(uris["scheduling"])}
+    tables = chassis_tables(module(service, "models").Base.metadata)
+    with engine_of(uris[service]).begin() as conn:
+        count = module(service, "recall").recall(Tx(conn, tables, exchange, clock.utc_now()), told, **more)
+    say(f"{service}: {count} events of its own taken back")
+
+
+def _asked(uri: str) -> set[uuid.UUID]:
+    """The orders for which scheduling has taken on a visit."""
+    visits = module("scheduling", "models").visits
+    with engine_of(uri).connect() as conn:
+        return set(conn.execute(sa.select(visits.c.order_id).where(visits.c.state != "cancelled")).scalars())
 
 
 def _unsent(uris: Mapping[str, str], but: str) -> Iterator[Event]:

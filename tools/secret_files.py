@@ -16,6 +16,7 @@ SERVICES = ("order", "activation", "scheduling", "fieldwork", "mypage", "gateway
 NAMES = (
     "TOKEN_KEY", "STAFF_PASSWORD", "BROKER_PASSWORD", "DATABASE_PASSWORD",
     *(f"{service.upper()}_DATABASE_PASSWORD" for service in SERVICES),
+    *(f"{service.upper()}_BROKER_PASSWORD" for service in SERVICES),
 )  # fmt: skip
 
 

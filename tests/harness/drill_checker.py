@@ -175,16 +175,17 @@ def _unheard(system: System, sent: Mapping[str, list[tuple[str, str, str]]]) -> 
     ]
 
 
+def events_for(service: str) -> list[str]:
+    """The events that a service acts on."""
+    return list(EVENTS if service == "mypage" else importlib.import_module(f"{service}_svc.domain").CONSUMES)
+
+
 def _consumers() -> dict[str, list[str]]:
     """By event, the services that act on it."""
     found: dict[str, list[str]] = {}
     for service in checker.SERVICES:
-        if service == "mypage":
-            continue
-        for event in importlib.import_module(f"{service}_svc.domain").CONSUMES:
+        for event in events_for(service):
             found.setdefault(event, []).append(service)
-    for event in EVENTS:
-        found.setdefault(event, []).append("mypage")
     return found
 
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from kombu import Connection
 
 from tests.harness.checker import SERVICES
+from tests.harness.drill_checker import events_for
 from tests.harness.drill_load import Load
 from tests.harness.drill_stage import Stage, measured, replicated
 from tools.drill_report import Result
@@ -24,7 +25,6 @@ from tools.system import System
 from tools.waiting import wait_until
 
 NAME = "autoscaling"
-SERVICE = "mypage"
 
 
 @dataclass
@@ -56,31 +56,39 @@ class Autoscaler:
 
 
 def run(stage: Stage) -> Result:
-    """The read model's queue grows beyond what the rule allows its replicas, which come, drain it, and go."""
-    system, begun, rule = stage.system, time.monotonic(), scaling(SERVICE)
-    assert rule.by == "queue" and rule.target is not None
-    with stage.balanced() as balancer, replicated(system, {SERVICE: rule.min_replicas}):
-        load = Load(system, url=balancer.url, seed=stage.seed, limit=stage.amount(12, 200), hands=4)
-        scaler = Autoscaler(system, SERVICE, rule)
-        with slow_database(system):
-            load.start()
-            wait_until(lambda: len(load.placed) >= 4, "orders are taken")
-            _flood(system, wanted=int(rule.target * (rule.min_replicas + 0.5)))
-            wait_until(lambda: scaler.look() > rule.min_replicas, "replicas are added", interval_s=1.0)
-        stage.say(f"{scaler.replicas} processes of {SERVICE}")
+    """The queues of consumers grow beyond what their rules allow their replicas, which come, drain them, and go."""
+    system, begun = stage.system, time.monotonic()
+    services = [service for service in SERVICES if scaling(service).by == "queue"] if stage.long else ["mypage"]
+    with stage.balanced() as balancer:
+        load = Load(system, url=balancer.url, seed=stage.seed, hands=4)
+        load.start()
+        wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
+        told = [_grow_and_shrink(stage, service) for service in services]
+        load.stop()
+        return measured(stage, NAME, sum(added for added, _ in told), load, begun, [note for _, note in told])
+
+
+def _grow_and_shrink(stage: Stage, service: str) -> tuple[int, str]:
+    """How many replicas came, and what is to be said of it."""
+    system, rule = stage.system, scaling(service)
+    assert rule.target is not None
+    with replicated(system, {service: rule.min_replicas}):
+        scaler = Autoscaler(system, service, rule)
+        with slow_database(system, service):
+            _flood(system, service, wanted=int(rule.target * (rule.min_replicas + 0.5)))
+            wait_until(lambda: scaler.look() > rule.min_replicas, "replicas are added", timeout_s=120, interval_s=1.0)
         most = max(wanted for _, wanted in scaler.seen)
-        for name in system.replicas(SERVICE):
+        stage.say(f"{scaler.replicas} processes of {service}")
+        for name in system.replicas(service):
             system.wait_ready(name)
-        helped = wait_until(lambda: _handled(system), "those that came take their part", timeout_s=60)
-        load.finish()
-        wait_until(lambda: scaler.look() == rule.min_replicas, "replicas are taken away", timeout_s=120, interval_s=1.0)
-        longest = max(length for length, _ in scaler.seen)
-        notes = [
-            f"{rule.queue} grew to {longest:,} messages, the rule is {rule.target:g} a replica",
-            f"{rule.min_replicas} → {most} → {scaler.replicas} replicas",
-            f"those that were added handled {helped:,} messages",
-        ]
-        return measured(stage, NAME, 1 + most - rule.min_replicas, load, begun, notes)
+        helped = wait_until(lambda: _handled(system, service), "those that came take their part", timeout_s=60)
+        wait_until(lambda: scaler.look() == rule.min_replicas, "replicas are taken away", timeout_s=180, interval_s=1.0)
+        stage.say(f"{scaler.replicas} processes of {service}")
+    longest = max(length for length, _ in scaler.seen)
+    return most - rule.min_replicas, (
+        f"{rule.queue} grew to {longest:,} messages at {rule.target:g} a replica, {rule.min_replicas} → {most} → "
+        f"{rule.min_replicas} replicas, those that came handled {helped:,}"
+    )
 
 
 def queue_length(system: System, queue: str) -> int:
@@ -92,35 +100,36 @@ def queue_length(system: System, queue: str) -> int:
 
 
 @contextmanager
-def slow_database(system: System) -> Iterator[None]:
-    """Nobody can write to the read model until the block ends: its consumers wait with what they have taken."""
-    engine = sa.create_engine(system.env[f"{SERVICE.upper()}_DB_URI"], poolclass=sa.NullPool)
+def slow_database(system: System, service: str) -> Iterator[None]:
+    """Nobody can note an event at this service until the block ends: its consumers wait with what they have taken."""
+    engine = sa.create_engine(system.env[f"{service.upper()}_DB_URI"], poolclass=sa.NullPool)
+    inbox = "events" if service == "mypage" else "inbox"
     with engine.begin() as connection:
-        connection.execute(sa.text("lock table events in exclusive mode"))
+        connection.execute(sa.text(f"lock table {inbox} in exclusive mode"))
         yield
 
 
-def _flood(system: System, wanted: int) -> None:
-    """Deliver again and again to the service's queue what has been sent so far, until so many messages wait."""
-    query = "select message_id, body, routing_key from outbox where exchange <> ''"
+def _flood(system: System, service: str, wanted: int) -> None:
+    """Deliver again and again to the service's queue what it was sent so far, until so many messages wait."""
+    query = "select message_id, body from outbox where exchange <> '' and routing_key = any(:events)"
 
     def enough() -> bool:
-        sent = [row for service in SERVICES for row in system.db(service, query)]
+        sent = [row for sender in SERVICES for row in system.db(sender, query, events=events_for(service))]
         with Connection(system.amqp_uri) as connection, connection.Producer() as producer:
             for row in sent * (1 + wanted // (4 * max(1, len(sent)))):
                 producer.publish(
-                    bytes(row["body"]), exchange="", routing_key=f"{SERVICE}.events", delivery_mode=2,
+                    bytes(row["body"]), exchange="", routing_key=f"{service}.events", delivery_mode=2,
                     message_id=str(row["message_id"]), content_type="application/json", content_encoding="utf-8",
                 )  # fmt: skip
-        return queue_length(system, f"{SERVICE}.events") > wanted
+        return queue_length(system, f"{service}.events") > wanted
 
     # The broker's counts are some seconds old.
     wait_until(enough, f"more than {wanted} messages wait", timeout_s=180, interval_s=2.0)
 
 
-def _handled(system: System) -> int:
+def _handled(system: System, service: str) -> int:
     """Messages that the added processes have handled, by their own count; 0 until each has handled some."""
-    counts = [_messages(system, name) for name in system.replicas(SERVICE)[1:]]
+    counts = [_messages(system, name) for name in system.replicas(service)[1:]]
     return sum(counts) if all(counts) else 0
 
 

@@ -13,9 +13,10 @@ Object = dict[str, Any]
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 OURS = "oss-nameko"
 # Read by what is in the image, without a line in config/*.yaml.
-BESIDES = {"STAFF_PASSWORD", "ELEMENT_SIM_STATE", "SECRETS_DIR", "INSTANCE_ID"}
-# Read by official images.
+BESIDES = {"STAFF_PASSWORD", "ELEMENT_SIM_STATE", "SECRETS_DIR", "INSTANCE_ID", "AMQP_MANAGEMENT_URI"}
+# Read by official images, and by libpq.
 THEIRS = {
+    "PGSSLMODE", "PGSSLROOTCERT",
     "POSTGRES_PASSWORD_FILE", "PGDATA",
     "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST",
 }  # fmt: skip

@@ -174,6 +174,19 @@ def test_what_the_order_book_has_already_is_shown_before_mypage_has_it(gateway: 
     assert page.customer is not None and page.customer.name == "김하늘"
 
 
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [("activated", "activated"), ("scheduled", "activated"), ("completed", "activated"), ("cancelled", "cancelled")],
+)
+def test_the_order_book_s_status_is_not_shown_without_the_facts_that_go_with_it(
+    gateway: Gateway, status: str, shown: str
+) -> None:
+    order_id = new_id()
+    gateway.order = Remote(**{str(order_id): _book(order_id, status=status)})
+
+    assert elsewhere.page(gateway, order_id, NOW, UNKNOWN)["status"] == shown
+
+
 def test_an_order_that_stands_under_another_id_is_shown_as_that_one(gateway: Gateway) -> None:
     first, second = new_id(), new_id()
     gateway.order = Remote(**{str(second): _book(first)})

@@ -118,7 +118,7 @@ def test_scalers_watch_queues_that_the_services_declare() -> None:
     for found in render(PRODUCTION):
         if found["kind"] == "ScaledObject":  # KEDA asks from its own namespace
             host = found["spec"]["triggers"][0]["metadata"]["host"]
-            assert host == f"amqp://rabbitmq.{namespace}.svc:5672/oss"
+            assert host == f"amqps://rabbitmq.{namespace}.svc:5671/oss"
 
 
 @pytest.mark.parametrize(("waiting", "replicas", "wanted"), [(0, 2, 2), (401, 2, 2), (500, 2, 3), (9999, 3, 4)])

@@ -159,8 +159,10 @@ def labels_of(overlay: str) -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_ways_that_are_needed_are_open_at_both_ends(overlay: str) -> None:
     labels = labels_of(overlay)
-    nodes = (("rabbitmq", 5672), ("postgres", 5432))
+    amqp, management = (5671, 15671) if overlay == "overlays/production" else (5672, 15672)
+    nodes = (("rabbitmq", amqp), ("postgres", 5432))
     needed = [(name, node, port) for name in (*SERVICES, "prepare") for node, port in nodes]
+    needed.append(("prepare", "rabbitmq", management))
     if overlay == "overlays/demo":
         needed.append(("activation", "elements", HTTP["elements"][1]))
     for name, other, port in needed:
@@ -173,6 +175,9 @@ def test_every_other_way_is_closed(overlay: str) -> None:
     deny = [found["spec"] for found in render(overlay) if found["metadata"]["name"] == "default-deny"]
     assert deny == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
     labels = labels_of(overlay)
+    closed = (15671, 15672, *((5672,) if overlay == "overlays/production" else ()))
     for name in SERVICES:
+        for port in closed:
+            assert not allowed(overlay, "Ingress", labels["rabbitmq"], labels[name], port), f"{name} to {port}"
         for other in SERVICES:
             assert not allowed(overlay, "Egress", labels[name], labels[other], HTTP[other][1]), f"{name} to {other}"

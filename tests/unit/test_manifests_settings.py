@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -16,15 +17,22 @@ from tests.harness.manifests import (
     pods,
     references,
     secret_paths,
+    settings_of,
+    the,
     workload,
 )  # fmt: skip
 from tools.kustomize import render
 from tools.manifests import KUBERNETES
 from tools.manifests_check import OVERLAYS, compose
-from tools.paths import ROOT, SERVICES
+from tools.paths import BROKER_USERS, ROOT, SERVICES
 from tools.secret_files import NAMES as SECRET_FILES
 
 PRODUCTION = "overlays/production"
+
+
+def broker_passwords(users: tuple[str, ...]) -> set[str]:
+    """What the prepare job reads without naming it: the passwords of the users that it makes."""
+    return {f"{user.upper()}_BROKER_PASSWORD" for user in users}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -87,7 +95,7 @@ def test_every_secret_that_a_setting_asks_for_is_mounted(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_service_is_given_no_secret_that_it_does_not_use(overlay: str) -> None:
-    own = {"gateway": {"TOKEN_KEY"}, "prepare": {"STAFF_PASSWORD"}}
+    own = {"gateway": {"TOKEN_KEY"}, "prepare": {"STAFF_PASSWORD", *broker_passwords(BROKER_USERS)}}
     for name, pod in pods(overlay):
         if pod["spec"]["containers"][0]["image"].partition(":")[0] != OURS:
             continue
@@ -98,7 +106,7 @@ def test_a_service_is_given_no_secret_that_it_does_not_use(overlay: str) -> None
 def test_compose_gives_each_service_the_secrets_it_asks_for_and_no_other() -> None:
     document = compose()
     assert set(document["secrets"]) == set(SECRET_FILES)
-    besides = {"gateway": {"TOKEN_KEY"}, "prepare": {"STAFF_PASSWORD"}}
+    besides = {"gateway": {"TOKEN_KEY"}, "prepare": {"STAFF_PASSWORD", *broker_passwords(SERVICES)}}
     for name in (*SERVICES, "prepare", "elements"):
         service = document["services"][name]
         wanted = references(service["environment"]) | besides.get(name, set())
@@ -120,3 +128,40 @@ def test_pods_read_the_settings_of_this_repository(overlay: str) -> None:
     files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "config").glob("*.yaml")}
     del files["kustomization.yaml"]
     assert config["data"] == files
+
+
+def broker_secrets(pod: dict[str, Any]) -> dict[str, str]:
+    """By file under /run/secrets, the Secret that holds a pod's user and password on the broker."""
+    volume = next((one for one in pod["spec"].get("volumes", ()) if one["name"] == "secrets"), {})
+    return {item["path"]: source["secret"]["name"] for source in volume.get("projected", {}).get("sources", ())
+            for item in source["secret"].get("items", ()) if item["path"].startswith("BROKER_")}  # fmt: skip
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_each_service_comes_to_the_broker_as_itself_and_only_the_prepare_job_as_its_first_user(overlay: str) -> None:
+    found = {name: broker_secrets(pod) for name, pod in pods(overlay)}
+    for name in (*SERVICES, "prepare"):
+        secret = "rabbitmq-default-user" if name == "prepare" else f"broker-{name}"
+        assert found[name] == {"BROKER_USER": secret, "BROKER_PASSWORD": secret}, name
+        assert "$(BROKER_USER):$(BROKER_PASSWORD)@" in settings_of(overlay)["AMQP_URI"]
+    for name in SERVICES:
+        address = compose()["services"][name]["environment"]["AMQP_URI"]
+        assert address.startswith(f"amqp://oss_{name}:$({name.upper()}_BROKER_PASSWORD)@"), name
+
+
+def test_production_checks_certificates_of_broker_and_database() -> None:
+    settings = settings_of(PRODUCTION)
+    assert settings["AMQP_URI"].startswith("amqps://") and settings["PGSSLMODE"] == "verify-full"
+    for name, pod in pods(PRODUCTION):
+        volume = next(one for one in pod["spec"]["volumes"] if one["name"] == "authorities")
+        files = {item["path"]: item["key"] for source in volume["projected"]["sources"]
+                 for item in source["secret"]["items"]}  # fmt: skip
+        assert files == {"broker.crt": "ca.crt", "postgres.crt": "ca.crt"}, f"{name}: never a key"
+        for container in containers(pod):
+            given = environment(PRODUCTION, container)
+            (mount,) = [one for one in container["volumeMounts"] if one["name"] == "authorities"]
+            for variable in ("AMQP_CA_FILE", "PGSSLROOTCERT"):
+                folder, _, file = given[variable].rpartition("/")
+                assert folder == mount["mountPath"] and file in files, f"{name}: {container['name']}: {variable}"
+    prepare = main_container(the(PRODUCTION, "Job", "prepare")["spec"]["template"])
+    assert environment(PRODUCTION, prepare)["AMQP_MANAGEMENT_URI"].startswith("https://")
