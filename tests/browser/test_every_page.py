@@ -49,7 +49,7 @@ def test_a_page_is_for_everybody(
     new_page: Callable[..., Page], axe: Callable[[Page], None], gateway_log: Callable[[], str],
     somebody: Client, work: Work, lang: str, shown: Shown,
 ) -> None:  # fmt: skip
-    page = new_page(lang, phone=shown.phone)
+    page = new_page(lang, phone=shown.phone, traced=False)
     open_page(page, shown, somebody, work)
     checks = [functools.partial(speaks_one_language, lang=lang), axe, *([fits_a_phone] if shown.phone else [])]
     checks.append(check_keyboard)  # last: it leaves the focus, and what shows it, somewhere
@@ -89,7 +89,7 @@ def test_a_page_says_what_a_browser_may_do_with_it(
     new_page: Callable[..., Page], somebody: Client, work: Work, path: str
 ) -> None:
     shown = next(shown for shown in SHOWN if shown.path == path)
-    page = new_page()
+    page = new_page(traced=False)
     answers: list[Response] = []
     page.on("response", lambda answer: answers.append(answer))
     open_page(page, shown._replace(steps=lambda page, work: None), somebody, work)

@@ -31,6 +31,7 @@ class Visitor:
     context: BrowserContext
     host: str
     expected: Sequence[str] = ()
+    traced: bool = True
     problems: list[str] = field(default_factory=list)
     _kinds: dict[str, str] = field(default_factory=dict)
 
@@ -82,12 +83,17 @@ class Visitors:
         cpu_slowdown: float | None = None,
         network: Line | None = None,
         expected: Sequence[str] = (),
+        traced: bool = True,
     ) -> Page:
-        """A page in a fresh context. `expected`: regular expressions of problems that this test provokes."""
+        """A page in a fresh context. `expected`: regular expressions of problems that this test provokes.
+
+        A trace costs nearly half as much again, and says little of a page that is only looked at: `traced`.
+        """
         context = person(self._browser, self._base_url, lang, phone=phone, java_script_enabled=javascript)
         context.set_default_timeout(PATIENCE_MS)
-        context.tracing.start(snapshots=True)
-        self._all.append(Visitor(context, urlsplit(self._base_url).netloc, expected))
+        if traced:
+            context.tracing.start(snapshots=True)
+        self._all.append(Visitor(context, urlsplit(self._base_url).netloc, expected, traced))
         page = context.new_page()
         if cpu_slowdown is not None:
             slow_processor(page, cpu_slowdown)
@@ -117,9 +123,10 @@ class Visitors:
                 path = self._folder / f"visitor-{number}-page-{at}.png"
                 page.screenshot(path=path, full_page=True)
                 yield path
-            trace = self._folder / f"visitor-{number}-trace.zip"
-            visitor.context.tracing.stop(path=trace)
-            yield trace
+            if visitor.traced:
+                trace = self._folder / f"visitor-{number}-trace.zip"
+                visitor.context.tracing.stop(path=trace)
+                yield trace
         except Error as error:
             note = self._folder / f"visitor-{number}.txt"
             note.write_text(f"no more to be had: {error}\n")
