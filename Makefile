@@ -7,7 +7,7 @@ PY := .venv/bin/python
 BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test test-browser check shell audit backup restore drill bench bench-pages screenshots lock image image-smoke sbom clean
+.PHONY: help setup run up down test test-browser check audit-deps shell audit backup restore drill bench bench-pages screenshots lock image image-smoke sbom clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,10 +56,16 @@ bench-pages: setup ## how soon pages answer, and how soon MyPage can be used on 
 screenshots: setup ## a picture of each page in each language, into docs/screenshots
 	@PYTHONWARNINGS=ignore $(PY) -m tools.screenshots $(SCREENSHOTS_ARGS)
 
-check: setup ## ruff and mypy; image, compose, manifests, alarms and pipeline are well formed
+check: setup ## ruff and mypy; no secret in a file; image, compose, manifests, alarms and pipeline are well formed
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+	$(PY) -m tools.secret_scan
 	$(PY) -m tools.manifests_check
+
+audit-deps: setup ## known weaknesses of the locked libraries, in Python and Node; it asks PyPI and npm for advisories
+	$(PY) -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off --requirement requirements.lock
+	cd clients/node && npm audit --package-lock-only --audit-level=high
+	cd deploy/tools && npm audit --package-lock-only --audit-level=high
 
 test: check ## check, then every test; with PYTEST_ARGS those without a browser only
 	$(PY) -m pytest $(PYTEST_ARGS)

@@ -190,6 +190,9 @@ class App:
             if has_body(environ) and not environ.get("chassis.body_taken"):
                 environ["chassis.connection"].close_after(linger=True)  # what follows is a body, not a request
             response.headers["X-Request-ID"] = request_id
+            # Answers hold personal data: nobody on the way keeps them, unless a route says that its own may be kept.
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers.setdefault("X-Content-Type-Options", "nosniff")
             self._account(environ, response, perf_counter() - started)
             return self._finish(environ, response, start_response)
 

@@ -191,7 +191,7 @@ def table() -> str:
         events = next(pair for exchange, pair in allowed.topics.items() if exchange != RPC)
         calls = sorted(key.partition("\\")[0] for key in allowed.topics[RPC][0] if key.endswith(_METHOD))
         cells = (events[0], sorted(events[1]), calls, [_shown(pattern) for pattern in allowed.configure])
-        lines.append(f"| `{name_of(user)}` | {' | '.join(', '.join(f'`{it}`' for it in cell) for cell in cells)} |")
+        lines.append(f"| {name_of(user)} | {' | '.join(', '.join(f'`{it}`' for it in cell) for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 

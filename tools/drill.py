@@ -154,8 +154,9 @@ def main() -> int:
                 if not drill.own_system:
                     restore(system)
                 stage = stage_type(system, seed=args.seed, long=not args.short, orders=args.orders, say=_say)
-                results += run(drill, stage)
-                print("\n" + table(results) + "\n", flush=True)
+                found = run(drill, stage)
+                results += found
+                print(f"\n{table(results)}\n{report(found)}\n", flush=True)
     except PackagesMissing as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

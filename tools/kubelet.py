@@ -106,7 +106,7 @@ class Kubelet:
             restarts += 1
             self.child(name).start()
             watch.restarted()
-            back_at = self._wait_until_ready(name, probes)
+            back_at = self._wait_until_ready(name, probes, watch)
             self.healed.append(Healing(name, why, noticed_at, back_at))
 
     def _wait_for_end(self, name: str, period_s: float) -> bool:
@@ -127,13 +127,15 @@ class Kubelet:
         except NotInTime:
             child.kill()
 
-    def _wait_until_ready(self, name: str, probes: Probes) -> float:
+    def _wait_until_ready(self, name: str, probes: Probes, watch: Watch) -> float:
         """The moment from which the new process is ready; a process that never is counts as back when it started."""
         started_at = time.monotonic()
         try:
             wait_until(lambda: answers(self.port(name), probes.readiness, 1.0), f"{name} is ready", timeout_s=60)
         except NotInTime:
             return started_at
+        # Readiness is only asked once the startup probe has succeeded.
+        watch.observe(True)
         return time.monotonic()
 
 

@@ -1,4 +1,7 @@
-"""What was lost for good comes back from a backup, and everything done since is done again, nothing twice."""
+"""Backups of one moment, and a restored service that knows what it decided since.
+
+A lost data folder, and activation's lost database, are in the short form that `test_drills.py` runs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import pytest
 from tests.harness import drill_backup
 from tests.harness.drill_stage import Stage
 from tools.backup_cut import Snapshot, connect, cut
-from tools.drill_report import Result, report, table
+from tools.drill_report import report, table
 from tools.system import System
 
 pytestmark = pytest.mark.drill
@@ -56,17 +59,11 @@ def _ids(snapshot: Snapshot, table: str) -> set[Any]:
         return {row[0] for row in cursor.fetchall()}
 
 
-def test_a_lost_data_folder_comes_back_and_every_order_ends_once(system: System) -> None:
-    hold(drill_backup.everything(Stage(system, say=print)))
+def test_no_job_is_decided_twice_where_the_database_of_field_work_comes_back_older_than_the_others(
+    system: System
+) -> None:
+    result = drill_backup.one(Stage(system, say=print), "fieldwork")
 
-
-@pytest.mark.parametrize("service", drill_backup.ALONE)
-def test_a_database_that_is_older_than_the_others_catches_up(system: System, service: str) -> None:
-    hold(drill_backup.one(Stage(system, say=print), service))
-
-
-def hold(result: Result) -> None:
-    """Every promise was kept."""
     print(table([result]))
     print(report([result]))
     assert result.ok, report([result])

@@ -38,6 +38,12 @@ def test_result_forms(container: Any) -> None:
     assert (status, headers["location"], made) == (201, "/things/1", {"bytes": 5})
 
 
+def test_nobody_keeps_an_answer_or_takes_it_for_something_else(container: Any) -> None:
+    for path in ("/", "/nowhere", "/livez", "/metrics"):
+        _, headers, _ = ask(container, "GET", path)
+        assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff"), path
+
+
 def test_unknown_path_wrong_method_options_and_head(container: Any) -> None:
     for method, path, status in [("GET", "/nothing", 404), ("DELETE", "/things/7", 405), ("OPTIONS", "/nothing", 404)]:
         answered, headers, document = ask(container, method, path)

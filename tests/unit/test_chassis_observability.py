@@ -114,7 +114,7 @@ def test_credentials_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
     chassis_logging.configure("order")
     log = chassis_logging.get_logger("x")
     log.info("login", password="hunter2", access_token="abc", authorization="Basic xyz")
-    log.info("connecting to amqp://guest:hunter2@broker:5672// with Bearer abc.def-xyz")
+    log.info("connecting to amqp://guest:hunter2@broker:5672// with Bearer abc.def-xyz")  # not a secret
     text = json.dumps(lines(capsys))
     assert not [word for word in ("hunter2", "abc", "xyz") if word in text]
     assert "amqp://guest:[secret]@broker:5672//" in text

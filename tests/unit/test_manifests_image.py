@@ -117,7 +117,7 @@ def test_a_password_is_quoted_where_it_goes_into_an_address_and_is_never_read_tw
     given = {"URI": "amqp://oss:$(PASSWORD)@rabbitmq/oss", "PLAIN": "is $(PASSWORD)", "other": "$(left alone)"}
     assert complete(given, {"PASSWORD": password}) == {
         "PASSWORD": password,
-        "URI": "amqp://oss:a%2Fb%40c%3A%25%24%28PLAIN%29@rabbitmq/oss",
+        "URI": "amqp://oss:a%2Fb%40c%3A%25%24%28PLAIN%29@rabbitmq/oss",  # not a secret
         "PLAIN": f"is {password}",
         "other": "$(left alone)",
     }
@@ -138,7 +138,7 @@ def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_the_entrypoint_becomes_the_command(tmp_path: Path) -> None:
     (tmp_path / "PASSWORD").write_text("p w")
     done = start("sh", "-c", 'echo "$URI"; exit 7', SECRETS_DIR=str(tmp_path), URI="a://u:$(PASSWORD)@h")
-    assert (done.stdout, done.returncode) == ("a://u:p%20w@h\n", 7)
+    assert (done.stdout, done.returncode) == ("a://u:p%20w@h\n", 7)  # not a secret
 
 
 @pytest.mark.parametrize(("command", "environment", "code", "said"), [

@@ -34,7 +34,7 @@ def commands(path: Path) -> str:
 
 def test_check_test_image_and_sbom_are_the_make_targets() -> None:
     called = {target for path in FILES for target in re.findall(r"\bmake ([a-z-]+)", commands(path))}
-    assert {"check", "test", "image", "image-smoke", "sbom"} <= called <= TARGETS
+    assert {"check", "test", "audit-deps", "image", "image-smoke", "sbom"} <= called <= TARGETS
     for path in FILES:
         assert not re.search(r"\bpytest\b|\bruff\b|\bmypy\b|\bpip install\b", commands(path)), path.name
 

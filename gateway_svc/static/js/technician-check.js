@@ -47,6 +47,7 @@ export function echo(box) {
   if (good && text && !plain) parts.push(says.dataset.text.replace("{value}", text));
   if (good && text && !asked && name !== "ont_serial" && box.dataset.low) parts.push(says.dataset.fine);
   says.textContent = parts.join(" · ");
+  says.classList.toggle("asked", asked !== null);
   if (good) showError(box, false);
 }
 
