@@ -4,6 +4,8 @@ notice, and a new process takes over.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,7 +93,8 @@ def _strike(
     elif blow.how == "hang":
         system.freeze(blow.name)
     else:
-        _die(system, blow.name)
+        # By somebody else, so that it is wanted still.
+        os.kill(system.processes[blow.name].pid, signal.SIGKILL)
     settings = probes(service_of(blow.name))
     deadline_s = (settings.liveness.notices_after_s + settings.liveness_grace_s + STUCK_S) / speed + 60
 
@@ -101,13 +104,6 @@ def _strike(
     healing = wait_until(healed, f"{blow.name} is replaced after {blow.how}", timeout_s=deadline_s)
     assert healing is not None
     return blow, healing, struck_at
-
-
-def _die(system: System, name: str) -> None:
-    """`kill -9` by somebody else: the process is wanted still."""
-    child = system.processes[name]
-    child.kill()
-    child.wanted = True
 
 
 def _note(blow: Blow, healing: Healing, struck_at: float) -> str:
