@@ -18,7 +18,8 @@ from typing import Protocol
 from tools.process import Child
 from tools.waiting import NotInTime, wait_until
 
-SIZE = "3m"
+SIZE = "16m"
+"""More than SQLite's write-ahead log takes before it is used again from the start (1,000 pages of 4 KB)."""
 _MOUNT = 'mount -t tmpfs -o size=$1,mode=700 oss "$0" && touch "$0/mounted" && exec sleep infinity'
 _GO_ON = 'cd "$0" && exec "$@"'
 
@@ -43,7 +44,7 @@ class SmallDisk(Protocol):
 
 
 class Tmpfs:
-    """3 MB of memory, held by a process that does nothing else; they go with it."""
+    """16 MB of memory, held by a process that does nothing else; they go with it."""
 
     how = "tmpfs"
 
