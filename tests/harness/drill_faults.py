@@ -15,13 +15,15 @@ import requests
 import sqlalchemy as sa
 from eventlet.semaphore import Semaphore
 
-from tests.harness.network import elements_of, without_profile
+from tests.harness.bng import sql
+from tests.harness.network import bng_of, elements_of
 from tools.faults import Fault
 from tools.process import Child
 from tools.system import System, service_of
 from tools.waiting import NotInTime, wait_until
 
 REFUSED_PRODUCT = "internet-500"
+_WITHDRAWN = f"{REFUSED_PRODUCT}-withdrawn"
 
 
 @dataclass
@@ -90,7 +92,8 @@ class Inflictor:
         element = elements_of(self.system)[fault.target]
         with ExitStack() as stack:
             if fault.kind == "refuse":
-                stack.enter_context(without_profile(self.system, REFUSED_PRODUCT))
+                _rename_profile(self.system, REFUSED_PRODUCT, _WITHDRAWN)
+                stack.callback(_rename_profile, self.system, _WITHDRAWN, REFUSED_PRODUCT)
             elif fault.kind == "freeze":
                 element.freeze()
                 stack.callback(element.thaw)
@@ -116,20 +119,38 @@ class Inflictor:
 
 
 def cut_broker(system: System, name: str | None = None) -> None:
-    """Cut the connections to the broker of one process, or of all."""
+    """Cut the connections to the broker of one process, or of all; where it is down, when it is back."""
     api = f"{system.nodes.broker.management_uri}/api/connections"
+    found = when_there(lambda: [requests.get(api, timeout=30).json()])[0]
     ports = None if name is None else _local_ports(system.processes[name])
-    for found in requests.get(api, timeout=30).json():
-        if ports is None or found.get("peer_port") in ports:
-            requests.delete(f"{api}/{quote(found['name'], safe='')}", timeout=30)
+    for connection in found:
+        if ports is None or connection.get("peer_port") in ports:
+            when_there(lambda name=connection["name"]: [requests.delete(f"{api}/{quote(name, safe='')}", timeout=30)])
 
 
 def cut_database(system: System, service: str | None = None) -> None:
-    """Cut the connections to the database of one service, or of all."""
+    """Cut the connections to the database of one service, or of all; where it is down, when it is back."""
     engine = sa.create_engine(system.nodes.database_uri("postgres"), poolclass=sa.NullPool)
     query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname like :name"
-    with engine.connect() as connection:
-        connection.execute(sa.text(query), {"name": f"oss_{service or '%'}"})
+
+    def cut() -> bool:
+        with engine.connect() as connection:
+            connection.execute(sa.text(query), {"name": f"oss_{service or '%'}"})
+        return True
+
+    when_there(cut)
+
+
+def _rename_profile(system: System, old: str, new: str) -> None:
+    """A product whose profile has another name is refused by the BNG."""
+    rename = "update radgroupreply set groupname = :new where groupname = :old"
+    when_there(lambda: sql(bng_of(system).uri, rename, old=old, new=new) or True)
+
+
+def when_there(action: Callable[[], Any]) -> Any:
+    """Do this to a node that may be down just now: as soon as it is there. `action` returns something true."""
+    answered = (OSError, ValueError, sa.exc.SQLAlchemyError)
+    return wait_until(action, "the node is there", timeout_s=120, interval_s=0.5, answered=answered)
 
 
 def _local_ports(child: Child) -> set[int]:
