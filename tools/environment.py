@@ -69,7 +69,9 @@ def system_environment(
     if management:
         # Through it `tools.prepare` gives each service a user of its own; on a broker without, all share AMQP_URI's.
         env["AMQP_MANAGEMENT_URI"] = management
-        env |= {name: keys[name] for name in map(_password_of, BROKER_USERS)}
+        # Users are the broker's, not a virtual host's: systems that share a private one must know them by one password.
+        users = keys if nodes.rabbit is None else load_secrets(nodes.folder)
+        env |= {name: users[name] for name in map(_password_of, BROKER_USERS)}
     return env | dict(overrides)
 
 
