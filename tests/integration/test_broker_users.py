@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from amqp.exceptions import AccessRefused
@@ -119,11 +120,15 @@ def test_operators_call_every_service_and_publish_nothing(system: System) -> Non
 def test_every_connection_of_a_service_is_its_own_user_s(system: System) -> None:
     api = f"{system.nodes.broker.management_uri}/api/vhosts/oss/connections"
 
-    def users() -> set[str]:
-        return {connection["user"] for connection in requests.get(api, timeout=30).json()}
+    def users() -> dict[str, set[str]]:
+        """By service, whose connections its process holds: others, tests among them, may be connected as well."""
+        user_at = {connection["peer_port"]: connection["user"] for connection in requests.get(api, timeout=30).json()}
+        ports = {service: _ports_of(system.processes[service].pid) for service in SERVICES}
+        return {service: {user_at[port] for port in ports[service] & user_at.keys()} for service in SERVICES}
 
-    # The broker's counts are some seconds old, and connections of tests before this one may still be among them.
-    wait_until(lambda: users() == {name_of(service) for service in SERVICES}, f"only theirs; there are {users()}")
+    # The broker's list is some seconds old.
+    theirs = {service: {name_of(service)} for service in SERVICES}
+    wait_until(lambda: users() == theirs, lambda: f"each is its own user; it is {users()}")
 
 
 def test_a_process_is_given_its_own_password_and_nobody_else_s(system: System) -> None:
@@ -148,3 +153,8 @@ def test_no_log_holds_a_password(system: System) -> None:
 def test_an_unknown_user_is_an_error() -> None:
     with pytest.raises(KeyError, match="no such broker user: 'billing'"):
         permissions("billing")
+
+
+def _ports_of(pid: int) -> set[int]:
+    """The local ports of a process's connections."""
+    return {connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp")}
