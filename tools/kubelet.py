@@ -92,8 +92,11 @@ class Kubelet:
     def _watch(self, name: str, probes: Probes) -> None:
         watch = Watch(probes.startup, probes.liveness, started=True)
         restarts = 0
+        asked_at = time.monotonic()
         while True:
-            ended = self._wait_for_end(name, watch.probe.period_s / self.speed)
+            # A period runs from question to question, however long the answer takes.
+            ended = self._wait_for_end(name, asked_at + watch.probe.period_s / self.speed - time.monotonic())
+            asked_at = time.monotonic()
             dead = ended or watch.observe(answers(self.port(name), watch.probe, self.speed))
             if not dead:
                 continue
@@ -109,10 +112,10 @@ class Kubelet:
             back_at = self._wait_until_ready(name, probes, watch)
             self.healed.append(Healing(name, why, noticed_at, back_at))
 
-    def _wait_for_end(self, name: str, period_s: float) -> bool:
-        """Wait for one period, or until the process has ended by itself: that is noticed at once."""
+    def _wait_for_end(self, name: str, left_s: float) -> bool:
+        """Wait for what is left of a period, or until the process has ended by itself: that is noticed at once."""
         try:
-            wait_until(lambda: not self.child(name).alive, "it ends", timeout_s=period_s)
+            wait_until(lambda: not self.child(name).alive, "it ends", timeout_s=max(0.0, left_s))
         except NotInTime:
             return False
         return True

@@ -62,7 +62,7 @@ class Intake:
 
 def run(stage: Stage) -> Result:
     """The journal's disk runs full with orders waiting in it, its gateway is killed meanwhile, then there is room."""
-    system, begun, amount = stage.system, time.monotonic(), stage.amount(6, 60)
+    system, begun, amount = stage.system, time.monotonic(), stage.amount(4, 60)
     with gateway_on_small_disk(system) as disk:
         intake = Intake(system)
         intake.place(amount)

@@ -45,7 +45,7 @@ def run(stage: Stage) -> Result:
         load.start()
         try:
             wait_until(lambda: load.closed >= 1, "orders go on", timeout_s=120)
-            healings = [_strike(system, kubelet, blow, stage, speed) for blow in _blows(system, stage.long)]
+            healings = _all(system, kubelet, stage, speed)
         finally:
             kubelet.stop()
             system.thaw_all()
@@ -83,9 +83,17 @@ def _blows(system: System, long: bool) -> list[Blow]:
     return [Blow("kill", "scheduling"), Blow("hang", "gateway-2"), Blow("wedge", WEDGED)]
 
 
-def _strike(
-    system: System, kubelet: Kubelet, blow: Blow, stage: Stage, speed: float
-) -> tuple[Blow, Healing, float]:
+def _all(system: System, kubelet: Kubelet, stage: Stage, speed: float) -> list[tuple[Blow, Healing, float]]:
+    """Every blow and its healing: one after the other, in the short form all at once."""
+    blows = _blows(system, stage.long)
+    if stage.long:
+        return [_healed(kubelet, blow, _strike(system, blow, stage), speed) for blow in blows]
+    struck = [(blow, _strike(system, blow, stage)) for blow in blows]
+    return [_healed(kubelet, blow, struck_at, speed) for blow, struck_at in struck]
+
+
+def _strike(system: System, blow: Blow, stage: Stage) -> float:
+    """Inflict it; return when."""
     stage.say(f"{blow.how} {blow.name}")
     struck_at = time.monotonic()
     if blow.how == "wedge":
@@ -95,6 +103,10 @@ def _strike(
     else:
         # By somebody else, so that it is wanted still.
         os.kill(system.processes[blow.name].pid, signal.SIGKILL)
+    return struck_at
+
+
+def _healed(kubelet: Kubelet, blow: Blow, struck_at: float, speed: float) -> tuple[Blow, Healing, float]:
     settings = probes(service_of(blow.name))
     deadline_s = (settings.liveness.notices_after_s + settings.liveness_grace_s + STUCK_S) / speed + 60
 
