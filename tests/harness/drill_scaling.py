@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, islice
+from typing import Any
 
 import requests
 import sqlalchemy as sa
@@ -22,7 +24,7 @@ from tools.drill_report import Result
 from tools.manifests import Scaling, scaling
 from tools.rabbit import VHOST
 from tools.system import System
-from tools.waiting import wait_until
+from tools.waiting import NotInTime, wait_until
 
 NAME = "autoscaling"
 
@@ -112,19 +114,27 @@ def slow_database(system: System, service: str) -> Iterator[None]:
 def _flood(system: System, service: str, wanted: int) -> None:
     """Deliver again and again to the service's queue what it was sent so far, until so many messages wait."""
     query = "select message_id, body from outbox where exchange <> '' and routing_key = any(:events)"
+    queue = f"{service}.events"
 
     def enough() -> bool:
         sent = [row for sender in SERVICES for row in system.db(sender, query, events=events_for(service))]
-        with Connection(system.amqp_uri) as connection, connection.Producer() as producer:
-            for row in sent * (1 + wanted // (4 * max(1, len(sent)))):
-                producer.publish(
-                    bytes(row["body"]), exchange="", routing_key=f"{service}.events", delivery_mode=2,
-                    message_id=str(row["message_id"]), content_type="application/json", content_encoding="utf-8",
-                )  # fmt: skip
-        return queue_length(system, f"{service}.events") > wanted
+        _publish(system, queue, list(islice(cycle(sent), max(0, wanted + 50 - queue_length(system, queue)))))
+        try:
+            # The broker's counts are some seconds old.
+            return wait_until(lambda: queue_length(system, queue) > wanted, "they wait", timeout_s=10, interval_s=0.5)
+        except NotInTime:
+            return False
 
-    # The broker's counts are some seconds old.
-    wait_until(enough, f"more than {wanted} messages wait", timeout_s=180, interval_s=2.0)
+    wait_until(enough, f"more than {wanted} messages wait", timeout_s=180)
+
+
+def _publish(system: System, queue: str, messages: list[dict[str, Any]]) -> None:
+    with Connection(system.amqp_uri) as connection, connection.Producer() as producer:
+        for message in messages:
+            producer.publish(
+                bytes(message["body"]), exchange="", routing_key=queue, delivery_mode=2,
+                message_id=str(message["message_id"]), content_type="application/json", content_encoding="utf-8",
+            )  # fmt: skip
 
 
 def _handled(system: System, service: str) -> int:
