@@ -49,6 +49,11 @@ class Drill:
     run: str
     own_system: bool = False
 
+    @property
+    def title(self) -> str:
+        """Its name in the table, where its module has one (`NAME`)."""
+        return str(getattr(importlib.import_module(self.run.partition(":")[0]), "NAME", self.name))
+
     def function(self) -> Callable[[Any], Result | Sequence[Result]]:
         """The drill itself, imported only when it is wanted."""
         module, _, name = self.run.partition(":")
@@ -80,7 +85,7 @@ def run(drill: Drill, stage: Any) -> list[Result]:
     try:
         found = drill.function()(stage)
     except Exception as error:
-        return [failed(drill.name, error, stage.seed)]
+        return [failed(drill.title, error, stage.seed)]
     return [found] if isinstance(found, Result) else list(found)
 
 

@@ -116,6 +116,7 @@ def test_the_page_tells_of_every_drill_and_keeps_its_figures() -> None:
     for drill in DRILLS:
         module = drill.run.partition(":")[0].replace(".", "/") + ".py"
         assert (ROOT / module).is_file()
+        assert f"**{drill.title}.**" in page, f"docs/drills.md says nothing of {drill.title}"
 
 
 def test_haproxy_repeats_only_what_nobody_can_have_taken() -> None:
