@@ -8,7 +8,7 @@ import time
 
 from tests.harness.client import Client
 from tests.harness.drill_load import Load
-from tests.harness.drill_stage import Stage, measured, replicated
+from tests.harness.drill_stage import Stage, all_processes, measured, replicated
 from tools import manifests
 from tools.drill_report import Result
 from tools.haproxy import HAProxy
@@ -29,7 +29,7 @@ def run(stage: Stage) -> Result:
         load.start()
         wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
         replaced: list[str] = []
-        for name in processes(system):
+        for name in all_processes(system):
             stage.say(f"replacing {name}")
             replace(system, balancer, name, long=stage.long)
             replaced.append(name)
@@ -49,11 +49,6 @@ def replicas(stage: Stage) -> dict[str, int]:
     """How many processes of each service: as the manifests want them in production; in the short form one."""
     wanted = {service: manifests.scaling(service).min_replicas for service in SERVICES if service != "gateway"}
     return wanted if stage.long else {}
-
-
-def processes(system: System) -> list[str]:
-    """All processes, those of the gateway last."""
-    return sorted(system.processes, key=lambda name: service_of(name) == "gateway")
 
 
 def replace(system: System, balancer: HAProxy, name: str, *, long: bool) -> None:
