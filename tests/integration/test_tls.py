@@ -76,8 +76,18 @@ def broker_connections(secured: System, pem: Certificates) -> list[dict[str, Any
 
 
 def test_nothing_of_it_goes_unencrypted(secured: System, pem: Certificates) -> None:
-    found = broker_connections(secured, pem)
-    assert found and all(connection["ssl"] for connection in found)
+    found: list[dict[str, Any]] = []
+
+    def all_seen() -> bool:
+        # The management interface tells of a connection some seconds after it was made, first without its particulars.
+        found[:] = broker_connections(secured, pem)
+        return {f"oss_{service}" for service in SERVICES} <= users() and all("ssl" in each for each in found)
+
+    def users() -> set[str]:
+        return {connection["user"] for connection in found if "ssl" in connection}
+
+    wait_until(all_seen, lambda: f"the broker tells of each service's connections; it does of {sorted(users())}")
+    assert all(connection["ssl"] for connection in found)
     for service in SERVICES:
         query = ("select count(*) filter (where not ssl) as plain, count(*) filter (where ssl) as secured"
                  " from pg_stat_ssl join pg_stat_activity using (pid) where client_port is not null")  # fmt: skip
