@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 WITHOUT = "Or set ELEMENTS_DRIVER=sim, which plays the network elements without them."
 _START_POLICY = Path("/usr/sbin/policy-rc.d")
+_LOCK = Path("/run/oss-packages.lock")
 
 
 class PackagesMissing(Exception):
@@ -33,9 +35,12 @@ def ensure(*servers: Server) -> None:
     """Install what is missing, all of it at once. Raises PackagesMissing where something is missing still."""
     missing = [server for server in servers if not server.present()]
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        names = " and ".join(server.name for server in missing)
-        print(f"{names}: missing, being installed with apt-get", flush=True)
-        _install([package for server in missing for package in server.packages])
+        with _one_at_a_time():
+            # Somebody else may have brought it while we waited.
+            if missing := [server for server in missing if not server.present()]:
+                names = " and ".join(server.name for server in missing)
+                print(f"{names}: missing, being installed with apt-get", flush=True)
+                _install([package for server in missing for package in server.packages])
     if missing := [server for server in missing if not server.present()]:
         packages = " ".join(package for server in missing for package in server.packages)
         raise PackagesMissing(
@@ -54,6 +59,14 @@ def _install(packages: list[str]) -> None:
                 subprocess.run(["apt-get", "-q", *command], check=True, env=env, stdout=sys.stderr)
     except subprocess.CalledProcessError as error:
         raise PackagesMissing(f"{' '.join(error.cmd)} failed, see above") from error
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """apt-get and dpkg refuse to run twice at once; the kernel takes the lock back from a process that ends."""
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -21,10 +21,18 @@ def planned(*arguments: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if " -m pytest" in line]
 
 
-def test_make_test_runs_the_tests_with_a_browser_last_and_in_a_process_of_their_own() -> None:
-    without, within = planned()
-    assert "tests/browser" not in without
+def test_make_test_runs_every_test_once_and_those_with_a_browser_in_a_process_of_their_own() -> None:
+    runs = planned()
+    [within] = [run for run in runs if "tests/browser" in run]
     assert "tests/browser --confcutdir=tests/browser" in within
+    named = [word for run in runs for word in run.split() if word.startswith("tests/")]
+    assert sorted(named) == sorted({f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/test_*.py")})
+
+
+def test_make_test_checks_as_well() -> None:
+    done = subprocess.run(["make", "-n", "--no-print-directory", "test"], cwd=ROOT, capture_output=True, text=True)
+    for tool in ("ruff check", "mypy", "tools.secret_scan", "tools.manifests_check"):
+        assert f"-m {tool}" in done.stdout
 
 
 def test_make_test_with_arguments_runs_those_without_a_browser_only() -> None:

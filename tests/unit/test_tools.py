@@ -118,6 +118,7 @@ def test_missing_packages_are_installed_in_one_go_and_start_nothing(
         installed.extend(command[5:])
 
     monkeypatch.setattr(packages, "_START_POLICY", policy)
+    monkeypatch.setattr(packages, "_LOCK", tmp_path / "lock")
     monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
     monkeypatch.setattr(packages.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(packages.subprocess, "run", run)
@@ -150,6 +151,29 @@ def test_secret_in_the_environment_wins_and_is_not_kept(tmp_path: Path, monkeypa
     monkeypatch.setenv("STAFF_PASSWORD", "from outside")
     assert load_secrets(tmp_path)["STAFF_PASSWORD"] == "from outside"
     assert "from outside" not in read_env(tmp_path / "secrets.env").values()
+
+
+def test_what_another_process_has_installed_meanwhile_is_not_installed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([False, True])
+    monkeypatch.setattr(packages, "_LOCK", tmp_path / "lock")
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(packages.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(packages, "_install", lambda names: pytest.fail(f"{names} installed a second time"))
+
+    packages.ensure(Server("one", ("first",), lambda: next(looks), "Or do without."))
+
+    assert next(looks, None) is None
+
+
+def test_ports_come_from_the_range_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTS", "20100-20199")
+    assert all(20100 <= free_port() <= 20199 for _ in range(20))
+    for wrong in ("20100", "20199-20100", "0-80000", "high-low"):
+        monkeypatch.setenv("PORTS", wrong)
+        with pytest.raises(ValueError, match=f"PORTS is '{wrong}'"):
+            free_port()
 
 
 def test_free_port_is_free_and_given_once() -> None:
