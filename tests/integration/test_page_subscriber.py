@@ -79,7 +79,8 @@ def test_the_visit_is_chosen_moved_and_told_as_it_now_is(client: Client, visitor
         answer = visitor.post(f"/my/{order_id}/visit", {"window": value}, seen=form)
         assert "The time of the visit is agreed" in answer.text
         assert f'datetime="{window["window_start"]}"' in answer.text, "what was just fixed is shown at once"
-    assert "The visit has been moved" in follow(visitor, order_id, "scheduled", "scheduled-today")
+    wait_until(lambda: "The visit has been moved" in visitor.get(f"/my/{order_id}").text, "the page tells of the move")
+    assert stage_of(visitor.get(f"/my/{order_id}").text) in ("scheduled", "scheduled-today")
     wait_until(lambda: client.order(order_id)["visit"]["window_start"] == free[-2]["window_start"], "mypage knows it")
     bookings = client.call("GET", f"/api/visits/{order_id}/windows", as_="dispatcher")["items"]
     assert free[-1]["window_start"] in {window["window_start"] for window in bookings}, "the first window is free again"
