@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from gateway_svc.pages.formats import order_number
+from tests.harness.browser_orders import fewest_can_come
 from tests.harness.client import RESULTS, Client, Json, an_order
 from tools.system import System
 from tools.waiting import wait_until
@@ -150,7 +151,7 @@ def test_a_window_taken_meanwhile_is_told_and_fresh_ones_are_shown(
     order_id = come_back(page, an_activated_order(client, an_order(phone=PHONE)))
     page.locator("a[href$='/visit']").click()
     free = client.call("GET", f"/api/visits/{order_id}/windows", as_="dispatcher")["items"]
-    wanted = min(free, key=lambda window: len(window["technicians"]))
+    wanted = fewest_can_come(free)
     for technician in wanted["technicians"]:
         other = an_activated_order(client)["order_id"]
         body = {name: wanted[name] for name in ("window_start", "window_end")} | {"technician_id": technician["id"]}

@@ -22,7 +22,7 @@ from tools.rabbit import find_server
 from tools.system import System
 from tools.waiting import NotInTime, wait_until
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 MANY_REQUESTS = 250
 """More than the RPC queue's length and what the service has taken already."""

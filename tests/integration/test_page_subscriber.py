@@ -7,7 +7,7 @@ import re
 import pytest
 
 from contracts.ids import new_id
-from tests.harness.browser_orders import a_scheduled_order, an_activated_order
+from tests.harness.browser_orders import a_scheduled_order, an_activated_order, fewest_can_come
 from tests.harness.client import RESULTS, Client, Json, an_order
 from tests.harness.pages import Visitor
 from tests.harness.subscriber import a_phone, come_back, order_of, sign_up, stage_of
@@ -90,7 +90,7 @@ def test_a_window_that_was_taken_meanwhile_is_told_with_what_is_free_now(client:
     order_id = at_mypage(visitor, client, an_activated_order(client, an_order(phone=a_phone())))
     form = visitor.get(f"/my/{order_id}/visit").text
     free = client.call("GET", f"/api/visits/{order_id}/windows", as_="dispatcher")["items"]
-    wanted = min(free, key=lambda window: len(window["technicians"]))
+    wanted = fewest_can_come(free)
     body = {name: wanted[name] for name in ("window_start", "window_end")}
     for technician in wanted["technicians"]:
         other = an_activated_order(client, an_order(phone=a_phone()))
