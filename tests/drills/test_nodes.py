@@ -78,7 +78,11 @@ def test_every_order_ends_in_exactly_one_outcome_whatever_happens_to_the_nodes(
     crew = Crew(system)
     ids = crew.place(60, FATES)
     work = eventlet.spawn(crew.finish, ids)
-    wait_until(lambda: work.dead or _closed(system, ids) >= 10, lambda: f"orders go on: {_closed(system, ids)} closed")
+    wait_until(
+        lambda: work.dead or _closed(system, ids) >= 10,
+        lambda: f"orders go on: {_closed(system, ids)} closed",
+        timeout_s=180,
+    )
     blow(nodes)
     work.wait()
     assert_each_ended_once(system, {order_id: OUTCOME[crew.placed[order_id]] for order_id in ids})
