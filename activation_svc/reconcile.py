@@ -163,9 +163,15 @@ def stood_before(elements: NetworkElements, kinds: Mapping[str, str], plans: Map
 
     It may be the order's own entry, written before the restore. Raises NotReconciled.
     """
-    taken, failures = elements.snapshot(plans)
-    if failures:
-        raise NotReconciled("; ".join(f"{why.element}: {why}" for why in failures.values()))
+    taken: dict[UUID, Plan] = {}
+    orders = list(plans)
+    # A few at once: an element has only so long to tell of all that it is asked for in one step.
+    for at in range(0, len(orders), AT_ONCE):
+        some, failures = elements.snapshot({order_id: plans[order_id] for order_id in orders[at:at + AT_ONCE]})
+        if failures:
+            words = dict.fromkeys(f"{why.element}: {why}" for why in failures.values())
+            raise NotReconciled("; ".join(list(words)[:10]))
+        taken |= some
     return {
         order_id: tuple(
             replace(entry, content=None) if owner_of(kinds[entry.element], entry.key, entry.content or {}) else entry

@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness.client import Client
 from tests.harness.databases import Databases
@@ -29,6 +30,13 @@ from tools import bng, olt, packages, rabbit
 from tools.nodes import Nodes
 from tools.paths import ROOT
 from tools.system import System
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile(
+    "patient", parent=settings(), deadline=None,
+    suppress_health_check=[*settings().suppress_health_check, HealthCheck.too_slow],
+)  # fmt: skip
+settings.load_profile("patient")
 
 # Playwright does not go together with what is done above; tests/browser/conftest.py says so, too.
 collect_ignore = ["browser"]

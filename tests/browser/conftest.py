@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from eventlet.patcher import is_monkey_patched
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.harness import browser_orders
-from tests.harness.browser import Visitors
+from tests.harness.browser import PATIENCE_MS, Visitors
 from tests.harness.browser_axe import check_axe
 from tests.harness.client import Client, Json
 from tests.harness.folders import session_folder
@@ -30,6 +30,9 @@ if is_monkey_patched("socket"):
     raise pytest.UsageError("browser tests run in a process of their own: make test-browser")
 
 _VISITORS = pytest.StashKey[Visitors]()
+
+# Five seconds else: too little for what several services do one after the other on a busy machine.
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.hookimpl(wrapper=True)

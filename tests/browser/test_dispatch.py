@@ -136,6 +136,7 @@ def test_next_hands_out_a_customer_with_the_number_and_release_gives_them_back(
     page.keyboard.press("n")
     expect(page.locator("#call")).to_be_visible()
     expect(page.locator(".dispatch-phone a")).to_have_attribute("href", re.compile(r"^tel:0\d+-\d+-\d{4}$"))
+    page.wait_for_url(re.compile(r"order=[0-9a-f-]+"))
     claimed = re.search(r"order=([0-9a-f-]+)", page.url)
     assert claimed is not None
     page.get_by_role("button", name=texts("en")("dispatch-release")).click()

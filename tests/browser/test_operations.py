@@ -195,11 +195,10 @@ def test_the_picture_follows_the_order_while_one_looks_at_it(open_desk: OpenDesk
     expect(now).to_have_text(t("ops-saga-completed"))
     expect(page.locator(".ops-saga .step.passed")).to_have_count(4)
     expect(page.locator("#ops-saga-words")).to_contain_text("Passed: Order placed → Activated → Visit scheduled")
-    events = page.locator("#ops-timeline tr.message strong").all_inner_texts()
-    assert events == [t(f"ops-event-{name}") for name in (
+    expect(page.locator("#ops-timeline tr.message strong")).to_have_text([t(f"ops-event-{name}") for name in (
         "order-placed", "activation-completed", "visit-scheduled", "fieldwork-completed", "order-completed"
-    )]
-    assert page.locator("#ops-timeline tr.call").count() == 1
+    )])
+    expect(page.locator("#ops-timeline tr.call")).to_have_count(1)
     expect(page.locator("#ops-timeline")).to_contain_text("MyPage +")
     axe(page)
 

@@ -18,8 +18,9 @@ from tests.harness.drill_stage import Stage
 from tools.backup_cut import Snapshot, connect, cut
 from tools.drill_report import report, table
 from tools.system import System
+from tools.waiting import wait_until
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 
 def test_what_one_database_has_heard_by_the_moment_of_the_backup_the_other_has_said(
@@ -34,9 +35,10 @@ def test_what_one_database_has_heard_by_the_moment_of_the_backup_the_other_has_s
                 heard = _ids(snapshots["activation"], "inbox")
             assert heard <= said
             assert len(said - heard) <= 1, "they go on talking in between"
+            with closing(connect(uris["order"])) as conn:
+                wait_until(lambda conn=conn, said=said: _said(conn) > len(said), "writers wait for a moment only")
     finally:
         talk.kill()
-    assert len(said) > 12, "writers wait for a moment only"
 
 
 def _talk(uris: dict[str, str]) -> None:
@@ -49,6 +51,13 @@ def _talk(uris: dict[str, str]) -> None:
             one.commit()
             other.cursor().execute("insert into inbox (message_id, received_at) values (%s, now())", (message,))
             other.commit()
+
+
+def _said(conn: Any) -> int:
+    """How many messages there are now."""
+    with conn, conn.cursor() as cursor:
+        cursor.execute("select count(*) from outbox")
+        return int(cursor.fetchone()[0])
 
 
 def _ids(snapshot: Snapshot, table: str) -> set[Any]:

@@ -12,7 +12,7 @@ from tools.drill_report import Result, report, table
 from tools.haproxy import HAProxy
 from tools.system import System
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 SHARED = [drill for drill in DRILLS if not drill.own_system]
 

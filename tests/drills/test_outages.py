@@ -13,7 +13,7 @@ from tools.paths import SERVICES
 from tools.system import System
 from tools.waiting import wait_until
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 
 def test_orders_are_taken_while_activation_is_down_and_done_after_it_is_back(system: System) -> None:

@@ -13,7 +13,7 @@ from tests.harness.drill_stage import replicated
 from tools.system import System
 from tools.waiting import wait_until
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

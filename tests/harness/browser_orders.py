@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from tests.harness.client import Client, Json, an_order
 from tools.visits import day_of, schedule_with
 
-__all__ = ["a_scheduled_order", "an_activated_order", "day_of"]
+__all__ = ["a_scheduled_order", "an_activated_order", "day_of", "fewest_can_come"]
 
 
 def an_activated_order(client: Client, order: Json | None = None) -> Json:
@@ -18,3 +20,10 @@ def a_scheduled_order(client: Client, technician: str = "kim", order: Json | Non
     """An order with a visit of this technician, in their first free window; field work has the job."""
     order_id = str(an_activated_order(client, order)["order_id"])
     return schedule_with(client, order_id, technician)
+
+
+def fewest_can_come(free: list[Json]) -> Json:
+    """The first of these windows for which the fewest technicians are free; it does not begin while a test runs."""
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    ahead = [window for window in free if datetime.fromisoformat(window["window_start"]) > soon]
+    return min(ahead, key=lambda window: len(window["technicians"]))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.harness.heard import SERVICES, on_its_way
 from tests.harness.network import assert_no_drift, orders_on
 from tools.system import System
-from tools.waiting import wait_until
-
-SERVICES = ("order", "activation", "scheduling", "fieldwork", "mypage")
+from tools.waiting import NotInTime, wait_until
 
 
 def live_orders(system: System) -> set[str]:
@@ -40,11 +39,11 @@ def assert_each_ended_once(system: System, expected: Mapping[str, str]) -> None:
 
     `expected` maps order ids to completed, rejected or cancelled.
     """
-    wait_until_at_rest(system)
     ids = list(expected)
+    problems = unsettled(system, ids)
     book = states(system, "order", "select order_id, state from orders where order_id = any(:ids)", ids)
     pages = states(system, "mypage", "select order_id, status as state from pages where order_id = any(:ids)", ids)
-    problems = [
+    problems += [
         f"{order_id}: meant to be {outcome}, order book {book.get(order_id)}, MyPage {pages.get(order_id)}"
         for order_id, outcome in expected.items()
         if not book.get(order_id) == pages.get(order_id) == outcome
@@ -58,6 +57,20 @@ def assert_each_ended_once(system: System, expected: Mapping[str, str]) -> None:
     problems += closed_twice(system, ids) + open_ends(system, ids) + parked(system, ids)
     assert not problems, f"{len(problems)} broken promise(s):\n" + "\n".join(problems[:20])
     assert_no_drift(system)
+
+
+def unsettled(system: System, ids: list[str], timeout_s: float = 30.0) -> list[str]:
+    """Wait until all is at rest and each service has handled what concerns these orders; what it has not, in words.
+
+    A page may show an outcome before the other services have heard of it.
+    """
+    wait_until_at_rest(system)
+    try:
+        wait_until(lambda: not on_its_way(system, ids), "every event is handled", timeout_s=timeout_s, interval_s=0.2)
+    except NotInTime:
+        return on_its_way(system, ids)
+    wait_until_at_rest(system)
+    return []
 
 
 def states(system: System, service: str, query: str, ids: list[str]) -> dict[str, str]:

@@ -5,15 +5,14 @@ Nothing is asserted here; what does not fit is counted as lost, doubled or stuck
 
 from __future__ import annotations
 
-import importlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contracts.events import EVENTS
 from tests.harness import checker
+from tests.harness.heard import on_its_way, sent_about
 from tests.harness.network import assert_no_drift
 from tools.system import System
 from tools.waiting import NotInTime, wait_until
@@ -53,12 +52,12 @@ def judge(
     journals = [path for path in journals if path.exists()]
     _come_to_rest(system, journals, found, patience_s)
     ids = list(expected)
+    _messages(system, ids, found)
     _books(system, expected, found)
     _keys(system, keys or {}, found)
     found.doubled += checker.closed_twice(system, _known(system, ids))
     found.stuck += checker.open_ends(system, ids)
     found.wrong += checker.parked(system, ids)
-    _messages(system, ids, found)
     for path in journals:
         _journal(system, path, found)
     _elements(system, expected, found)
@@ -137,61 +136,16 @@ def _keys(system: System, keys: Mapping[str, str], found: Verdict) -> None:
 
 def _messages(system: System, ids: list[str], found: Verdict) -> None:
     """Every event that a service has sent about these orders has taken effect wherever it is acted on."""
-    sent = _sent(system, ids)
-    for sender, messages in sent.items():
+    for sender, messages in sent_about(system, ids).items():
         known: set[str] = set()
         for message_id, order_id, event in messages:
             if message_id in known:
                 found.doubled.append(f"{order_id}: {sender} holds {event} {message_id} twice")
             known.add(message_id)
     try:
-        wait_until(lambda: not _unheard(system, sent), "every event is handled", timeout_s=30, interval_s=0.5)
+        wait_until(lambda: not on_its_way(system, ids), "every event is handled", timeout_s=30, interval_s=0.5)
     except NotInTime:
-        found.lost += _unheard(system, sent)
-
-
-def _sent(system: System, ids: list[str]) -> dict[str, list[tuple[str, str, str]]]:
-    """By sender, the (message id, order id, event) of all outboxes that concern these orders."""
-    query = (
-        "select message_id, order_id, routing_key from outbox"
-        " where order_id = any(cast(:ids as uuid[])) and exchange <> ''"
-    )
-    return {
-        sender: [
-            (str(row["message_id"]), str(row["order_id"]), row["routing_key"])
-            for row in system.db(sender, query, ids=ids)
-        ]
-        for sender in checker.SERVICES
-    }
-
-
-def _unheard(system: System, sent: Mapping[str, list[tuple[str, str, str]]]) -> list[str]:
-    handled = {service: set(_handled(system, service)) for service in checker.SERVICES}
-    consumers = _consumers()
-    return [
-        f"{order_id}: {event} of {sender} did not reach {service}"
-        for sender, messages in sent.items() for message_id, order_id, event in messages
-        for service in consumers.get(event, ()) if message_id not in handled[service]
-    ]
-
-
-def events_for(service: str) -> list[str]:
-    """The events that a service acts on."""
-    return list(EVENTS if service == "mypage" else importlib.import_module(f"{service}_svc.domain").CONSUMES)
-
-
-def _consumers() -> dict[str, list[str]]:
-    """By event, the services that act on it."""
-    found: dict[str, list[str]] = {}
-    for service in checker.SERVICES:
-        for event in events_for(service):
-            found.setdefault(event, []).append(service)
-    return found
-
-
-def _handled(system: System, service: str) -> Iterator[str]:
-    query = "select event_id as id from events" if service == "mypage" else "select message_id as id from inbox"
-    yield from (str(row["id"]) for row in system.db(service, query))
+        found.lost += on_its_way(system, ids)
 
 
 def _journal(system: System, path: Path, found: Verdict) -> None:

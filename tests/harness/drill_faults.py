@@ -121,11 +121,20 @@ class Inflictor:
 def cut_broker(system: System, name: str | None = None) -> None:
     """Cut the connections to the broker of one process, or of all; where it is down, when it is back."""
     api = f"{system.nodes.broker.management_uri}/api/connections"
-    found = when_there(lambda: [requests.get(api, timeout=30).json()])[0]
-    ports = None if name is None else _local_ports(system.processes[name])
-    for connection in found:
-        if ports is None or connection.get("peer_port") in ports:
-            when_there(lambda name=connection["name"]: [requests.delete(f"{api}/{quote(name, safe='')}", timeout=30)])
+    child = None if name is None else system.processes[name]
+
+    def told() -> list[str] | bool:
+        # The management interface tells of a connection some seconds after it was made, first without its particulars.
+        ports = None if child is None else _local_ports(child)
+        names = [
+            str(found["name"]) for found in requests.get(api, timeout=30).json()
+            if "name" in found and (ports is None or found.get("peer_port") in ports)
+        ]
+        return names or (child is not None and not child.alive)
+
+    names = when_there(told)
+    for each in names if isinstance(names, list) else []:
+        when_there(lambda each=each: [requests.delete(f"{api}/{quote(each, safe='')}", timeout=30)])
 
 
 def cut_database(system: System, service: str | None = None) -> None:

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from kombu import Connection
 
 from tests.harness.checker import SERVICES
-from tests.harness.drill_checker import events_for
 from tests.harness.drill_load import Load
 from tests.harness.drill_stage import Stage, measured, replicated
+from tests.harness.heard import events_for
 from tools.drill_report import Result
 from tools.manifests import Scaling, scaling
 from tools.rabbit import VHOST

@@ -23,7 +23,7 @@ from gateway_svc.pages.operations import OperationsPages
 
 ORDER, MESSAGE = str(new_id()), str(new_id())
 AT = "2026-11-26T00:00:00Z"
-PAGE_S = 0.3
+PAGE_S = 0.5
 CUSTOMER = {"name": "김하늘", "phone": "010-1234-5678", "email": "sky@example.com"}
 CASE = {
     "order_id": ORDER, "state": "fallout", "since": AT, "reason": "port <1/1/3> is locked", "element": "olt-1",

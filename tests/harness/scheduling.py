@@ -18,6 +18,8 @@ from nameko.containers import ServiceContainer
 
 from chassis import clock
 from chassis.db import store_of
+from chassis.health import health_of
+from chassis.hints import Hints
 from chassis.settings import load_yaml, merged
 from contracts.events import EVENTS
 from scheduling_svc import models, policy, seed
@@ -183,6 +185,13 @@ def running_scheduling(nodes: Nodes, databases: Databases) -> Iterator[Schedulin
     _listen(amqp_uri, str(merged(config)["EVENTS_EXCHANGE"]))
     container.start()
     try:
+        health = health_of(container)
+        wait_until(
+            lambda: all(said == "ok" for said in health.outcomes("ready").values()),
+            lambda: f"scheduling is ready: {health.outcomes('ready')}",
+        )
+        hints = next(extension for extension in container.dependencies if isinstance(extension, Hints))
+        wait_until(lambda: hints.connected, "hints are sent")
         yield Scheduling(container)
     finally:
         container.stop()

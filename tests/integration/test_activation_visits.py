@@ -84,7 +84,7 @@ def test_an_accepted_visit_completes_the_activation(activation: ActivationUnderT
         activation.wait_for(order_id, "active")
         (completed,) = activation.tap.heard("activation_completed")
         assert [line.product for line in completed.lines] == ["internet-500", "tv-basic"]
-        assert FarEnd.asked == [str(order_id)]
+        assert set(FarEnd.asked) == {str(order_id)}, "again only where its answer came late"
 
 
 def test_while_scheduling_hangs_calls_pause(activation: ActivationUnderTest, amqp_uri: str) -> None:

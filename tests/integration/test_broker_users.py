@@ -122,11 +122,12 @@ def test_every_connection_of_a_service_is_its_own_user_s(system: System) -> None
 
     def users() -> dict[str, set[str]]:
         """By service, whose connections its process holds: others, tests among them, may be connected as well."""
-        user_at = {connection["peer_port"]: connection["user"] for connection in requests.get(api, timeout=30).json()}
+        found = requests.get(api, timeout=30).json()
+        user_at = {connection["peer_port"]: connection["user"] for connection in found if "user" in connection}
         ports = {service: _ports_of(system.processes[service].pid) for service in SERVICES}
         return {service: {user_at[port] for port in ports[service] & user_at.keys()} for service in SERVICES}
 
-    # The broker's list is some seconds old.
+    # The broker's list is some seconds old, and a new connection's particulars come last.
     theirs = {service: {name_of(service)} for service in SERVICES}
     wait_until(lambda: users() == theirs, lambda: f"each is its own user; it is {users()}")
 

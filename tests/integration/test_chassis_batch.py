@@ -220,7 +220,7 @@ def test_connections_that_come_and_go_while_a_batch_waits_leave_no_copies_behind
         before = handler._link.session
         handler._link.reset()
         wait_until(lambda before=before: handler._link.session not in (None, before), "connected again")
-        wait_until(lambda: handler._arrived.qsize() == 40, "delivered again", timeout_s=20)
+        wait_until(lambda: handler._arrived.qsize() == 40, "delivered again")
     released.send()
     wait_until(lambda: {db.state(order_id) for order_id in order_ids} == {"activated"}, "handled")
     assert db.parked() == []

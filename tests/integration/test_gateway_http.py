@@ -116,7 +116,8 @@ def test_a_technician_does_their_own_jobs_only_and_an_operator_may_stand_in(clie
     assert order_id not in [job["order_id"] for job in jobs]
     assert client.call("POST", f"/api/jobs/{order_id}/start", as_="operator")["state"] == "started"
     client.complete(order_id, by=owner)
-    done = client.wait_for_status(order_id, "completed")
+    # The page shows it before the order service has heard of it.
+    done = client.wait_for_events(order_id, "order_completed")
     assert done["results"]["ont_serial"]
     assert client.cancel(order_id).status_code == 409
 

@@ -65,7 +65,7 @@ def following(amqp_uri: str, folder: Path, *types: str) -> Iterator[Follower]:
             wait_until(lambda: "listening" in follower.err.read_text(), lambda: follower.err.read_text())
             yield follower
             process.terminate()
-            assert process.wait(10) == 0, follower.err.read_text()
+            assert process.wait(60) == 0, follower.err.read_text()
         finally:
             process.kill()
             process.wait()

@@ -60,8 +60,14 @@ def driver(node: Olt, proxy: TcpProxy) -> Iterator[NetconfOlt]:
         yield made
 
 
+STANDS_STILL_S = 1.0
+
+
 class Ticker:
-    """Other work in this process, due every 5 ms; `worst_s` is the longest it had to wait."""
+    """Other work in this process, due every 5 ms; `worst_s` is the longest it had to wait.
+
+    What waits for a node here waits longer than a second. A busy machine may stand still for some tenths of a second.
+    """
 
     def __init__(self) -> None:
         self.worst_s = 0.0
@@ -121,10 +127,10 @@ def test_a_write_ends_at_its_deadline_where_no_answer_comes_and_nothing_else_wai
     driver.read([port(1)], in_s(30))
     just_before(monkeypatch, CONFIRM, proxy.drop_answers)
     began = monotonic()
-    (result,) = driver.write([put(1, a_line())], in_s(1))
-    assert monotonic() - began < 2
+    (result,) = driver.write([put(1, a_line())], in_s(3))
+    assert monotonic() - began < 6
     assert (is_unknown(result), str(result)) == (True, "no answer in time")
-    assert ticker.stop() < 0.25
+    assert ticker.stop() < STANDS_STILL_S
     proxy.heal()
     assert driver.read([port(1)], in_s(30)) == {port(1): a_line()}
 
@@ -135,12 +141,12 @@ def test_a_node_that_hangs_in_a_commit_holds_up_nothing_else_and_takes_the_commi
     driver.read([port(1)], in_s(30))
     just_before(monkeypatch, COMMIT, node.freeze)
     began = monotonic()
-    also = eventlet.spawn(driver.write, [put(2, a_line(102))], in_s(1.2))
-    (result,) = driver.write([put(1, a_line())], in_s(1))
+    also = eventlet.spawn(driver.write, [put(2, a_line(102))], in_s(3.2))
+    (result,) = driver.write([put(1, a_line())], in_s(3))
     assert is_unknown(also.wait()[0])
-    assert monotonic() - began < 2.2
+    assert monotonic() - began < 6.2
     assert is_unknown(result)
-    assert ticker.stop() < 0.25
+    assert ticker.stop() < STANDS_STILL_S
     node.thaw()
     assert driver.read([port(1), port(2)], in_s(30)) == {port(1): None, port(2): None}
     assert driver.sessions.open <= 2
@@ -150,14 +156,14 @@ def test_other_work_goes_on_while_sessions_open_and_commits_are_slow(
     node: Olt, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch, ticker: Ticker
 ) -> None:
     def slow() -> None:
-        proxy.to_server_s = proxy.to_client_s = 0.2
+        proxy.to_server_s = proxy.to_client_s = 0.6
 
     just_before(monkeypatch, COMMIT, slow)
     with driver_of(node, proxy.port) as driver:
         began = monotonic()
         assert driver.write([put(1, a_line())], in_s(30)) == [None]
-        assert monotonic() - began > 1.2
-    assert ticker.stop() < 0.25
+        assert monotonic() - began > 3.6
+    assert ticker.stop() < STANDS_STILL_S
 
 
 def test_a_restarted_node_keeps_what_was_confirmed_and_kept_sessions_are_replaced_unseen(

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.harness.checker import assert_each_ended_once, live_orders
+from tests.harness.checker import assert_each_ended_once, live_orders, wait_until_at_rest
 from tests.harness.client import Client, an_order, internet, tv
 from tests.harness.network import truth
 from tools.system import System
@@ -55,6 +55,7 @@ def test_one_trace_follows_the_order_from_the_request_to_the_dispatchers_queue(s
 
 
 def test_a_rejected_job_puts_every_network_element_back(system: System, client: Client) -> None:
+    wait_until_at_rest(system)
     before = truth(system)
     order_id = client.place(an_order(items=[internet(quantity=2), tv()]))["order_id"]
     client.schedule(order_id)
@@ -108,7 +109,7 @@ def test_a_cancel_after_the_work_is_done_is_refused(system: System, client: Clie
     order_id = client.place()["order_id"]
     client.schedule(order_id)
     client.complete(order_id)
-    client.wait_for_status(order_id, "completed")
+    client.wait_for_events(order_id, "order_completed")
     answer = client.cancel(order_id)
     assert answer.status_code == 409
     assert answer.headers["Content-Type"].startswith("application/problem+json")

@@ -64,6 +64,12 @@ def an_activated_page(client: Client, order_id: str) -> Json:
     return client.order(order_id)
 
 
+def wait_for_book(system: System, order_id: str, state: str) -> None:
+    """Wait until the order book has heard of it as well: pages may be ahead."""
+    query = "select state from orders where order_id = cast(:id as uuid)"
+    wait_until(lambda: system.db("order", query, id=order_id) == [{"state": state}], f"the order book says {state}")
+
+
 def parked_at_order(system: System, body: bytes) -> str:
     """The id of a message that order_svc has parked: `body` as it stands, sent to its work queue."""
     message_id = str(uuid4())
@@ -95,6 +101,7 @@ def test_an_order_is_found_by_telephone_number_and_in_every_book(
     query = "select count(*) as n from jobs where order_id = cast(:id as uuid)"
     wait_until(lambda: system.db("fieldwork", query, id=order_id)[0]["n"], "the job is assigned")
     client.wait_for_status(order_id, "scheduled")
+    wait_for_book(system, order_id, "scheduled")
     shown = shell("find-by-phone", "find", phone=phone, order_id=order_id)
     assert f"('{order_id}', 'scheduled'" in shown
     assert re.findall(r">>> '([a-z]+)'", shown) == ["scheduled", "active", "scheduled", "assigned"]
@@ -146,6 +153,7 @@ def test_a_parked_message_is_replayed_and_takes_effect_once_its_cause_is_mended(
     # Its order is not in the order book: hidden for a moment, under an id that nobody else knows.
     order_id, hidden = str(client.place()["order_id"]), str(uuid4())
     client.wait_for_status(order_id, "activated")
+    wait_for_book(system, order_id, "activated")
     move = "update orders set order_id = cast(:to as uuid) where order_id = cast(:id as uuid)"
     system.db("order", move, id=order_id, to=hidden)
     event = ActivationCompleted(event_id=new_id(), occurred_at=datetime.now(UTC), order_id=order_id)

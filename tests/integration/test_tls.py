@@ -96,7 +96,8 @@ def test_nothing_of_it_goes_unencrypted(secured: System, pem: Certificates) -> N
 
 
 def test_overviews_and_shells_use_it_as_well(secured: System) -> None:
-    assert queue_depths(secured.env, ["order.events"]) == {"order.events": {"messages": 0, "consumers": 1}}
+    wanted = {"order.events": {"messages": 0, "consumers": 1}}
+    wait_until(lambda: queue_depths(secured.env, list(wanted)) == wanted, "all it was sent is handled")
     with ClusterRpcProxy(broker.client_config(environment_of(OPERATOR, secured.env)), timeout=30) as cluster:
         assert cluster.order.overview()["checks"]["relay"] == "ok"
 

@@ -9,7 +9,8 @@ import pytest
 from activation_svc.beliefs import Beliefs
 from activation_svc.driver import Content
 from activation_svc.plan import Entry, Plan
-from activation_svc.reconcile import Believed, NotReconciled, carry_out, corrections, listed, stood_before
+from activation_svc.reconcile import AT_ONCE, Believed, NotReconciled, carry_out, corrections, listed, stood_before
+from contracts.ids import new_id
 from tests.unit.test_activation_elements import Network
 
 ONE, TWO = (UUID(f"01920000-0000-7000-8000-00000000000{number}") for number in (1, 2))
@@ -69,6 +70,17 @@ def test_a_recalled_orders_own_entry_is_not_what_stood_before_it_and_a_strangers
     [before] = stood_before(network.elements, KINDS, {ONE: wanted}).values()
 
     assert [entry.content for entry in before] == [None, None, stranger]
+
+
+def test_an_element_is_never_asked_in_one_step_what_stood_before_all_orders() -> None:
+    network, asked = Network(), []
+    read = network["olt-1"].read
+    network["olt-1"].read = lambda keys, deadline: asked.append(len(keys)) or read(keys, deadline)  # type: ignore[method-assign, func-returns-value]
+    wanted = {new_id(): (Entry("olt-1", f"service-port/1/1/{at}", {}),) for at in range(2 * AT_ONCE + 1)}
+
+    assert stood_before(network.elements, KINDS, wanted).keys() == wanted.keys()
+
+    assert sum(asked) == len(wanted) and max(asked) == AT_ONCE
 
 
 def test_what_an_order_holds_by_the_inventory_is_free_of_another_that_had_got_it_since() -> None:

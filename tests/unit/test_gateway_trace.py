@@ -157,8 +157,8 @@ def test_who_does_not_answer_is_named_and_nobody_is_waited_for(sources: trace_pa
     sources.services["order"].answers["order_messages"] = placed_at_order_svc  # type: ignore[attr-defined]
     sources.services["fieldwork"].silent = True  # type: ignore[attr-defined]
     sources.database.silent = True  # type: ignore[attr-defined]
-    with eventlet.Timeout(0.6):
-        found = OrderTrace.model_validate(trace_parts.of_order(sources, new_id(), 0.3))
+    with eventlet.Timeout(1.9):  # one after the other they would take two seconds
+        found = OrderTrace.model_validate(trace_parts.of_order(sources, new_id(), 1.0))
     assert found.unreachable == ["fieldwork", "gateway"]
     assert [entry.what for entry in found.entries] == ["order_placed"]
 
