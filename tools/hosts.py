@@ -23,7 +23,7 @@ SERVER = Server(
 
 _BRIDGE, _NETWORK = "hosts", "10.77.0"
 _TABLE = "cut"
-# What comes from there and what goes there. `exempt`: a reset may pass, or nobody there would hear that there is no way.
+# What comes from there and what goes there. `exempt`: resets may pass, or nobody there hears that there is no way.
 _RULES = """\
 table ip {table} {{
     chain input {{
@@ -46,7 +46,8 @@ class Host:
         self.address = f"{_NETWORK}.{10 + number}"
         # A namespace lives as long as a process is in it.
         command = [find_program("unshare") or "unshare", "--net", "sleep", "infinity"]
-        self._holder = Child(f"host-{name}", command, env=dict(os.environ), log=folder / "logs" / "hosts.log", cwd=folder)
+        log = folder / "logs" / "hosts.log"
+        self._holder = Child(f"host-{name}", command, env=dict(os.environ), log=log, cwd=folder)
 
     @property
     def within(self) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ def hosts(folder: Path, names: Iterable[str]) -> Iterator[Mapping[str, Host]]:
     Raises RuntimeError where this process is not in a private network: it would change the machine's own.
     """
     if not namespace.is_private():
-        raise RuntimeError("hosts are made in a private network only: run this behind tools.namespace.private_network()")
+        raise RuntimeError("hosts are made in a private network only (tools.namespace.private_network)")
     _run(["ip", "link", "add", _BRIDGE, "type", "bridge"])
     made = {name: Host(name, number, folder) for number, name in enumerate(names, start=1)}
     try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import eventlet
 import requests
 
 from tools.haproxy import HAProxy
@@ -73,8 +74,10 @@ class Cluster:
 
     def start(self) -> None:
         """Start all nodes; returns when they are one cluster and the service has found them."""
-        for node in self.nodes.values():
-            node.start()
+        first, *others = self.nodes.values()
+        first.start()
+        for joining in [eventlet.spawn(node.start) for node in others]:
+            joining.wait()
         self.wait_until_whole()
         self.service.start()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.harness.drill_load import Load
 from tests.harness.drill_stage import Stage, measured
@@ -54,9 +54,11 @@ class Scene:
             self._one_more(within_s)
         except NotInTime as error:
             self.problems.append(f"{what}: {error}")
-        else:
-            self.notes.append(f"{what}: ready after {ready_s:.1f} s, an order done after {time.monotonic() - begun:.1f} s")
-        self.stage.say(self.notes[-1] if self.notes else self.problems[-1])
+            self.stage.say(self.problems[-1])
+            return
+        done_s = time.monotonic() - begun
+        self.notes.append(f"{what}: ready after {ready_s:.1f} s, an order done after {done_s:.1f} s")
+        self.stage.say(self.notes[-1])
 
     def comes_back(self, what: str) -> None:
         """The cluster is whole again."""
@@ -91,7 +93,7 @@ def run(stage: Stage) -> Result:
         finally:
             it.load.stop()
         it.cluster.wait_until_whole()
-        result = measured(stage, NAME, it.faults, it.load, begun, it.notes)
+        result = measured(replace(stage, system=it.system), NAME, it.faults, it.load, begun, it.notes)
     result.problems += it.problems
     return result
 
