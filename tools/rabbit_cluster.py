@@ -38,6 +38,8 @@ def production_settings() -> tuple[str, str]:
     }
     advanced = ", ".join(f"{{{_ADVANCED[name]}, {value}}}" for name, value in wanted.items() if name in _ADVANCED)
     plain = "".join(f"{name} = {value}\n" for name, value in wanted.items() if name not in _ADVANCED)
+    # What is online is told as soon as it is so: we wait for it.
+    plain += "collect_statistics_interval = 1000\n"
     return plain, f"[{{rabbit, [{advanced}]}}].\n"
 
 

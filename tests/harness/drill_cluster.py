@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import eventlet
+
 from tests.harness.drill_load import Load
 from tests.harness.drill_stage import Stage, measured
 from tests.harness.settings import FAST
@@ -19,6 +21,7 @@ from tools import haproxy, hosts, packages, rabbit
 from tools.drill_report import Result
 from tools.hosts import Host
 from tools.keys import load_secrets
+from tools.migrate import migrate_all
 from tools.nodes import Nodes
 from tools.rabbit_cluster import NODES, Cluster
 from tools.system import System
@@ -146,8 +149,11 @@ def scene(stage: Stage) -> Iterator[Scene]:
         system = System(folder, nodes=nodes, overrides=settings, say=stage.say)
         try:
             stage.say("starting three brokers and PostgreSQL")
-            cluster.start()
+            starting = eventlet.spawn(cluster.start)
             nodes.start()
+            # Meanwhile, since brokers take their time; what is migrated already takes none.
+            migrate_all(nodes.environment())
+            starting.wait()
             system.up()
             load = Load(system, url=system.url, seed=stage.seed, hands=4, limit=stage.orders)
             yield Scene(stage, dict(joined), cluster, system, load)
