@@ -82,6 +82,7 @@ DRILLS = (
     Drill("scaling", "tests.harness.drill_scaling:run"),
     Drill("clocks", "tests.harness.drill_clocks:run"),
     Drill("disk", "tests.harness.drill_disk:run"),
+    Drill("broker", "tests.harness.drill_broker:run"),
     Drill("cluster", "tests.harness.drill_cluster:run", own_system=True, own_network=True),
     Drill("random", "tests.harness.drill_random:run"),
     Drill("backup", "tests.harness.drill_backup:run"),

@@ -6,6 +6,7 @@ The server's own start script is called, not the packaged wrapper, which insists
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tools.process import Child
 from tools.waiting import NotInTime, wait_until
 
 VHOST = "oss"
+MEMORY_LIMIT = "1GB"
 _PLACES = (
     "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
     "/usr/lib/rabbitmq/sbin/rabbitmq-server",
@@ -179,7 +181,8 @@ class Rabbit:
             self.folder / "rabbitmq.conf",
             f"{self._listeners()}"
             f"default_vhost = {VHOST}\ndefault_user = oss\ndefault_pass = {self._password}\n"
-            "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n"
+            f"vm_memory_high_watermark.absolute = {MEMORY_LIMIT}\n"
+            "disk_free_limit.absolute = 50MB\n"
             "raft.wal_max_size_bytes = 64000000\n" + self.place.settings,
         )
 
@@ -199,6 +202,11 @@ class Rabbit:
             "ssl_options.verify = verify_none\nssl_options.versions.1 = tlsv1.3\nssl_options.versions.2 = tlsv1.2\n"
             + "".join(f"{name} = {path}\n" for name, path in settings.items())
         )
+
+    def limit_memory(self, limit: str) -> None:
+        """How much it may have (`1GB`): with more, it takes nothing from whoever publishes, and says so."""
+        command = [str(ensure_server().with_name("rabbitmqctl")), "set_vm_memory_high_watermark", "absolute", limit]
+        subprocess.run(command, env=self.process.env, cwd=self.folder, check=True, capture_output=True, timeout=60)
 
     def takes_connections(self) -> bool:
         """Whether it does so just now: a node of a cluster that sees no majority runs and takes none."""

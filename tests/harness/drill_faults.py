@@ -118,14 +118,18 @@ class Inflictor:
         wait_until(lambda: start() or True, "it starts", timeout_s=180, interval_s=0.5, answered=(NotInTime, OSError))
 
 
-def cut_broker(system: System, name: str | None = None) -> None:
-    """Cut the connections to the broker of one process, or of all; where it is down, when it is back."""
+def cut_broker(system: System, name: str | None = None) -> int:
+    """Cut the connections to the broker of one process, or of all; where it is down, when it is back.
+
+    Returns how many; the broker's management interface does not know of those that were made in the last seconds.
+    """
     api = f"{system.nodes.broker.management_uri}/api/connections"
     found = when_there(lambda: [requests.get(api, timeout=30).json()])[0]
     ports = None if name is None else _local_ports(system.processes[name])
-    for connection in found:
-        if ports is None or connection.get("peer_port") in ports:
-            when_there(lambda name=connection["name"]: [requests.delete(f"{api}/{quote(name, safe='')}", timeout=30)])
+    names = [each["name"] for each in found if ports is None or each.get("peer_port") in ports]
+    for each in names:
+        when_there(lambda each=each: [requests.delete(f"{api}/{quote(each, safe='')}", timeout=30)])
+    return len(names)
 
 
 def cut_database(system: System, service: str | None = None) -> None:
