@@ -105,10 +105,14 @@ def declare_exchange(channel: Any, name: str, kind: str) -> None:
         probe.close()
 
 
-def declare_queue(channel: Any, name: str, arguments: dict[str, Any]) -> None:
-    """Declare a durable queue; repeating it changes nothing. Raises QueueMismatch saying what to do."""
+def declare_queue(channel: Any, name: str, arguments: dict[str, Any], *, durable: bool = True) -> None:
+    """Declare a queue; repeating it changes nothing. Raises QueueMismatch saying what to do.
+
+    A durable queue that is no quorum queue cannot be used, nor made anew, while the node of a cluster is down on which
+    it lies; one that is not durable is gone with that node, and can be made anew on another at once.
+    """
     try:
-        channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
+        channel.queue_declare(name, durable=durable, auto_delete=False, arguments=arguments)
     except PreconditionFailed as exc:
         raise QueueMismatch(
             f"queue {name!r} exists with other arguments than the settings ask for ({exc.reply_text}): put the setting"

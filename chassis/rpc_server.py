@@ -62,6 +62,8 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
         self._retry_after_s = float(config["RPC_RETRY_AFTER_S"])
         self.queue = Queue(
             RPC_QUEUE_TEMPLATE.format(name),
+            # Requests are transient: their queue must not outlive the node of a cluster that holds it.
+            durable=False,
             queue_arguments={"x-max-length": int(config["RPC_MAX_QUEUE"]), "x-overflow": "reject-publish"},
         )
         self._consumer_tag = f"{name}-{uuid.uuid4()}"
@@ -103,8 +105,9 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
     def _declare(self, session: Session) -> None:
         """Requests do not live long, so a queue of another length is made anew, unless somebody still consumes."""
         # On channels of their own: the broker closes one on which it refuses something.
+        declare = partial(declare_queue, name=self.queue.name, arguments=self.queue.queue_arguments, durable=False)
         try:
-            declare_queue(session.connection.channel(), self.queue.name, self.queue.queue_arguments)
+            declare(session.connection.channel())
         except QueueMismatch as mismatch:
             other = session.connection.channel()
             try:
@@ -112,7 +115,7 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
             except PreconditionFailed:
                 log.warning("used as it is, because another process consumes from it: %s", mismatch)
                 return
-            declare_queue(other, self.queue.name, self.queue.queue_arguments)
+            declare(other)
             log.warning("queue %s was made anew, with %s", self.queue.name, self.queue.queue_arguments)
 
     def _arrived(self, session: Session, message: Any) -> None:

@@ -65,7 +65,8 @@ def system_environment(
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "ignore",
     }
-    management = os.environ.get("AMQP_MANAGEMENT_URI") if nodes.rabbit is None else nodes.rabbit.management_uri
+    named = overrides.get("AMQP_MANAGEMENT_URI") or os.environ.get("AMQP_MANAGEMENT_URI")
+    management = named if nodes.rabbit is None else nodes.rabbit.management_uri
     if management:
         # Through it `tools.prepare` gives each service a user of its own; on a broker without, all share AMQP_URI's.
         env["AMQP_MANAGEMENT_URI"] = management

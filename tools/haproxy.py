@@ -1,4 +1,5 @@
 """HAProxy from the system's packages, in front of several gateways: health checks, drain, and safe repetition only.
+It can stand in front of several brokers as well, for connections instead of requests.
 
 A request is repeated at another gateway where no connection could be made, so that nobody can have taken it. A GET is
 repeated also after a lost or missing answer. A POST is not: its client repeats it, with its Idempotency-Key.
@@ -50,9 +51,9 @@ defaults
 
 frontend http
     bind 127.0.0.1:{port}
-    default_backend gateways
+    default_backend targets
 
-backend gateways
+backend targets
     balance roundrobin
     http-request disable-l7-retry unless METH_GET
     option httpchk GET /readyz
@@ -62,41 +63,74 @@ backend gateways
 {servers}
 """
 
+# A Kubernetes Service: a node that does not take connections gets no new ones. Those that there are it leaves alone.
+_TCP_CONFIG = """\
+global
+    maxconn 2000
+    stats socket ipv4@127.0.0.1:{control} level admin
+
+defaults
+    mode tcp
+    timeout connect 2s
+    # Longer than anything here is silent: heartbeats end what is dead.
+    timeout client 1h
+    timeout server 1h
+    timeout check {timeout_ms}ms
+    option redispatch 1
+    retries 3
+
+frontend tcp
+    bind 127.0.0.1:{port}
+    default_backend targets
+
+backend targets
+    balance roundrobin
+    default-server check inter {interval_ms}ms fall {fall} rise 1
+{servers}
+"""
+
 
 def configuration(
-    port: int, control: int, targets: Mapping[str, int], *, interval_s: float, timeout_s: float, fall: int
-) -> str:
-    """The configuration file. `targets`: ports of gateways on 127.0.0.1 by name. The health check asks /readyz every
-    `interval_s`, and after `fall` failures in a row the gateway gets no more requests.
+    port: int, control: int, targets: Mapping[str, int | str], *, interval_s: float, timeout_s: float, fall: int,
+    tcp: bool = False,
+) -> str:  # fmt: skip
+    """The configuration file. `targets`: ports of gateways on 127.0.0.1, or addresses with ports, by name. The health
+    check asks /readyz (with `tcp`: connects) every `interval_s`, and after `fall` failures in a row a target gets no
+    more requests (connections).
     """
-    servers = "\n".join(f"    server {name} 127.0.0.1:{target}" for name, target in targets.items())
-    return _CONFIG.format(
+    addresses = {name: target if isinstance(target, str) else f"127.0.0.1:{target}" for name, target in targets.items()}
+    servers = "\n".join(f"    server {name} {address}" for name, address in addresses.items())
+    return (_TCP_CONFIG if tcp else _CONFIG).format(
         port=port, control=control, servers=servers, fall=fall,
         interval_ms=int(interval_s * 1000), timeout_ms=int(timeout_s * 1000),
     )  # fmt: skip
 
 
 class HAProxy:
-    """One private load balancer in front of `targets` (ports of gateways by name)."""
+    """One private load balancer in front of `targets` (ports of gateways by name; with `tcp`, addresses of any)."""
 
     def __init__(
         self,
         folder: Path,
-        targets: Mapping[str, int],
+        targets: Mapping[str, int | str],
         *,
         interval_s: float = 0.5,
         timeout_s: float = 2.0,
         fall: int = 2,
+        tcp: bool = False,
     ) -> None:
         self.port = free_port()
         self._control = free_port()
         self._targets = dict(targets)
+        self._passed = "L4OK" if tcp else "L7OK"
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "haproxy.cfg"
         self._file.write_text(
-            configuration(self.port, self._control, targets, interval_s=interval_s, timeout_s=timeout_s, fall=fall)
+            configuration(
+                self.port, self._control, targets, interval_s=interval_s, timeout_s=timeout_s, fall=fall, tcp=tcp
+            )
         )
-        log = folder.parent / "logs" / "haproxy.log"
+        log = folder.parent / "logs" / f"{folder.name}.log"
         command = [find_server() or "haproxy", "-db", "-f", str(self._file)]
         self.process = Child("haproxy", command, env={"PATH": "/usr/sbin:/usr/bin:/bin"}, log=log, cwd=folder)
 
@@ -118,11 +152,11 @@ class HAProxy:
 
     def drain(self, name: str) -> None:
         """Send this gateway no more requests; those it has are finished."""
-        self.command(f"set server gateways/{name} state drain")
+        self.command(f"set server targets/{name} state drain")
 
     def admit(self, name: str) -> None:
         """Send this gateway requests again, as soon as it is found to be ready."""
-        self.command(f"set server gateways/{name} state ready")
+        self.command(f"set server targets/{name} state ready")
 
     def wait_admitted(self, name: str) -> None:
         """Wait until this gateway gets requests."""
@@ -145,9 +179,9 @@ class HAProxy:
     def _statistics(self, name: str) -> dict[str, str]:
         head, *rows = self.command("show stat").removeprefix("# ").splitlines()
         found = [dict(zip(head.split(","), row.split(","), strict=False)) for row in rows if row]
-        return next(row for row in found if row["pxname"] == "gateways" and row["svname"] == name)
+        return next(row for row in found if row["pxname"] == "targets" and row["svname"] == name)
 
     def _all_up(self) -> bool:
         if not self.process.alive:
             raise NotInTime(f"HAProxy ended with {self.process.exit_code}")
-        return all(self._statistics(name)["check_status"] == "L7OK" for name in self._targets)
+        return all(self._statistics(name)["check_status"] == self._passed for name in self._targets)

@@ -7,7 +7,7 @@ Read straight from the files under deploy/kubernetes, so that a drill needs neit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tools.paths import ROOT, SERVICES
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 BASE = KUBERNETES / "base"
 AUTOSCALING = KUBERNETES / "components" / "autoscaling"
+PRODUCTION = KUBERNETES / "overlays" / "production"
 HPA_TOLERANCE = 0.1
 """The controller's default (--horizontal-pod-autoscaler-tolerance): a smaller difference changes nothing."""
 
@@ -96,6 +97,22 @@ class Scaling:
 def documents(path: Path) -> Iterator[Object]:
     """The objects of one YAML file."""
     yield from (found for found in yaml.load_all(path.read_text(encoding="utf-8"), Loader=PlainLoader) if found)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerCluster:
+    """The broker in production: how many nodes, and what its manifest adds to their configuration."""
+
+    nodes: int
+    settings: Mapping[str, str]
+
+
+def broker_cluster() -> BrokerCluster:
+    """The RabbitmqCluster of the production overlay."""
+    objects = documents(PRODUCTION / "rabbitmq.yaml")
+    spec = next(found["spec"] for found in objects if found["kind"] == "RabbitmqCluster")
+    lines = [line.split("=", 1) for line in spec["rabbitmq"]["additionalConfig"].splitlines() if line.strip()]
+    return BrokerCluster(int(spec["replicas"]), {name.strip(): value.strip() for name, value in lines})
 
 
 def workload(service: str) -> Object:

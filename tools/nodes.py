@@ -27,13 +27,17 @@ class Nodes:
     """PostgreSQL and RabbitMQ under `folder`, started together and stopped together."""
 
     def __init__(
-        self, folder: Path, *, durable: bool = True, use_environment: bool = True, tls: Certificates | None = None
-    ) -> None:
+        self, folder: Path, *, durable: bool = True, use_environment: bool = True, tls: Certificates | None = None,
+        amqp_uri: str | None = None,
+    ) -> None:  # fmt: skip
+        """`amqp_uri`: a broker that somebody else starts and stops, as AMQP_URI in the environment is."""
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         keys = load_secrets(folder)
         self._env = dict(os.environ) if use_environment else {}
+        if amqp_uri is not None:
+            self._env["AMQP_URI"] = amqp_uri
         self.postgres: Postgres | None = None
         self.rabbit: Rabbit | None = None
         if any(f"{name.upper()}_DB_URI" not in self._env for name in SERVICES):

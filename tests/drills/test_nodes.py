@@ -1,24 +1,22 @@
-"""Broker and database die, drop every connection, or run short of room, in the middle of running orders."""
+"""The database dies or drops every connection, and a queue runs full, in the middle of running orders.
+
+What befalls the broker is a drill: `tests/harness/drill_broker.py`, whose short form `test_drills.py` runs.
+"""
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from urllib.parse import quote
+from collections.abc import Callable
 
 import eventlet
 import pytest
-import requests
 import sqlalchemy as sa
 from kombu import Connection
 
-from tests.harness.checker import assert_each_ended_once, wait_until_at_rest
+from tests.harness.checker import assert_each_ended_once
 from tests.harness.client import Client
 from tests.harness.crew import FATES, OUTCOME, Crew
 from tools.nodes import Nodes
-from tools.rabbit import find_server
 from tools.system import System
 from tools.waiting import NotInTime, wait_until
 
@@ -26,12 +24,6 @@ pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 MANY_REQUESTS = 250
 """More than the RPC queue's length and what the service has taken already."""
-
-
-def kill_the_broker(nodes: Nodes) -> None:
-    assert nodes.rabbit is not None
-    nodes.rabbit.process.kill()
-    nodes.rabbit.start()
 
 
 def kill_the_database_and_restart_it_once_more(nodes: Nodes) -> None:
@@ -44,32 +36,16 @@ def kill_the_database_and_restart_it_once_more(nodes: Nodes) -> None:
     postgres.start()
 
 
-def cut_every_connection(nodes: Nodes) -> None:
-    _cut_those_to_the_database(nodes)
-    _cut_those_to_the_broker(nodes)
-
-
-def _cut_those_to_the_database(nodes: Nodes) -> None:
+def cut_every_connection_to_the_database(nodes: Nodes) -> None:
     engine = sa.create_engine(nodes.database_uri("postgres"), poolclass=sa.NullPool)
     query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname like 'oss_%'"
     with engine.connect() as connection:
         assert connection.execute(sa.text(query)).scalar_one() > 0
 
 
-def _cut_those_to_the_broker(nodes: Nodes) -> None:
-    connections = f"{nodes.broker.management_uri}/api/connections"
-
-    def names() -> list[str]:
-        # The management interface tells of a connection some seconds after it was made, first without its name.
-        return [found["name"] for found in requests.get(connections, timeout=30).json() if "name" in found]
-
-    for name in wait_until(names, "the broker tells of its connections"):
-        requests.delete(f"{connections}/{quote(name, safe='')}", timeout=30)
-
-
 @pytest.mark.parametrize(
     "blow",
-    [kill_the_broker, kill_the_database_and_restart_it_once_more, cut_every_connection],
+    [kill_the_database_and_restart_it_once_more, cut_every_connection_to_the_database],
     ids=lambda blow: blow.__name__,
 )
 def test_every_order_ends_in_exactly_one_outcome_whatever_happens_to_the_nodes(
@@ -86,21 +62,6 @@ def test_every_order_ends_in_exactly_one_outcome_whatever_happens_to_the_nodes(
     blow(nodes)
     work.wait()
     assert_each_ended_once(system, {order_id: OUTCOME[crew.placed[order_id]] for order_id in ids})
-
-
-def test_while_the_broker_is_short_of_memory_orders_are_taken_and_done_afterwards(
-    system: System, nodes: Nodes
-) -> None:
-    crew = Crew(system)
-    before = crew.place(10)
-    with short_of_memory(nodes):
-        ids = crew.place(30)
-        assert crew.statuses[10:] == [202] * 30, "taken into the journal, and said so"
-        assert min(_takes_s(lambda: crew.place(1)) for _ in range(3)) < 2, "nobody waits for it"
-    crew.wait_until_activated(before + ids)
-    wait_until_at_rest(system)
-    crew.finish(ids[:5])
-    assert_each_ended_once(system, dict.fromkeys(ids[:5], "completed"))
 
 
 def test_a_scheduling_service_that_is_full_refuses_quickly_and_is_left_alone_until_it_is_well(
@@ -125,31 +86,6 @@ def test_a_scheduling_service_that_is_full_refuses_quickly_and_is_left_alone_unt
     wait_until(lambda: client.request("GET", "/api/visits", as_="dispatcher").status_code == 200, "answers again")
     crew.finish(ids[:5])
     assert_each_ended_once(system, dict.fromkeys(ids[:5], "completed"))
-
-
-@contextmanager
-def short_of_memory(nodes: Nodes) -> Iterator[None]:
-    """The broker's memory alarm: it takes nothing from whoever publishes."""
-    _memory_limit(nodes, "1MB")
-    try:
-        alarms = f"{nodes.broker.management_uri}/api/health/checks/local-alarms"
-        wait_until(lambda: requests.get(alarms, timeout=30).status_code == 503, "the alarm is given")
-        yield
-    finally:
-        _memory_limit(nodes, "1GB")
-
-
-def _memory_limit(nodes: Nodes, limit: str) -> None:
-    server, process = find_server(), nodes.broker.process
-    assert server is not None
-    command = [str(server.with_name("rabbitmqctl")), "set_vm_memory_high_watermark", "absolute", limit]
-    subprocess.run(command, env=process.env, cwd=process.cwd, check=True, capture_output=True, timeout=60)
-
-
-def _takes_s(act: Callable[[], object]) -> float:
-    begun = time.monotonic()
-    act()
-    return time.monotonic() - begun
 
 
 def _fill_the_queue(system: System) -> None:

@@ -118,8 +118,12 @@ class Inflictor:
         wait_until(lambda: start() or True, "it starts", timeout_s=180, interval_s=0.5, answered=(NotInTime, OSError))
 
 
-def cut_broker(system: System, name: str | None = None) -> None:
-    """Cut the connections to the broker of one process, or of all; where it is down, when it is back."""
+def cut_broker(system: System, name: str | None = None) -> int:
+    """Cut the connections to the broker of one process, or of all; where it is down, when it is back.
+
+    Returns how many it was. Those that were made in the last seconds the broker does not tell of, unless there are no
+    others.
+    """
     api = f"{system.nodes.broker.management_uri}/api/connections"
     child = None if name is None else system.processes[name]
 
@@ -132,9 +136,11 @@ def cut_broker(system: System, name: str | None = None) -> None:
         ]
         return names or (child is not None and not child.alive)
 
-    names = when_there(told)
-    for each in names if isinstance(names, list) else []:
+    found = when_there(told)
+    names = found if isinstance(found, list) else []
+    for each in names:
         when_there(lambda each=each: [requests.delete(f"{api}/{quote(each, safe='')}", timeout=30)])
+    return len(names)
 
 
 def cut_database(system: System, service: str | None = None) -> None:

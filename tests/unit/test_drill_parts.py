@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tools.drill import DRILLS, chosen
+from tools import namespace
+from tools.drill import DRILLS, Drill, chosen
 from tools.drill_report import BEGIN, COLUMNS, END, Result, failed, kept, measured, report, summary, table
 from tools.faketime import clock_off_by
 from tools.faults import BROKER_FAULTS, ELEMENT_FAULTS, schedule
 from tools.haproxy import configuration
 from tools.kubelet import Watch
-from tools.manifests import Probe
+from tools.manifests import Probe, broker_cluster
 from tools.paths import ROOT
+from tools.rabbit_cluster import NODES, production_settings
 from tools.system import service_of
 
 PROCESSES = ("order", "activation", "gateway", "gateway-2")
@@ -127,6 +129,24 @@ def test_haproxy_repeats_only_what_nobody_can_have_taken() -> None:
     assert "inter 500ms fall 2" in text and "timeout check 2000ms" in text
 
 
+def test_haproxy_in_front_of_brokers_takes_new_connections_to_those_that_listen_and_ends_none() -> None:
+    text = configuration(1, 2, {"rabbit-1": "10.0.0.1:5672"}, interval_s=0.5, timeout_s=2.0, fall=1, tcp=True)
+
+    assert "mode tcp" in text and "server rabbit-1 10.0.0.1:5672" in text
+    assert "shutdown-sessions" not in text
+
+
+def test_the_cluster_of_the_drill_has_as_many_nodes_and_the_settings_of_the_one_in_production() -> None:
+    plain, advanced = production_settings()
+
+    assert len(NODES) == broker_cluster().nodes
+    assert "cluster_partition_handling = pause_minority\n" in plain
+    assert advanced == "[{rabbit, [{quorum_cluster_size, 3}]}].\n"
+    left_to_the_machine = {"default_vhost", "vm_memory_high_watermark.relative", "disk_free_limit.relative"}
+    told = {line.split(" = ")[0] for line in plain.splitlines()} | {"quorum_queue.initial_cluster_size"}
+    assert set(broker_cluster().settings) - told == left_to_the_machine
+
+
 def test_a_further_process_belongs_to_its_service() -> None:
     assert [service_of(name) for name in ("gateway", "gateway-2", "order-12")] == ["gateway", "gateway", "order"]
 
@@ -152,3 +172,21 @@ def test_a_drill_is_found_by_its_name() -> None:
     assert chosen([]) == list(DRILLS)
     with pytest.raises(ValueError, match="no such drill: rolling-stone"):
         chosen(["rolling-stone"])
+
+
+def test_a_drill_in_a_network_of_its_own_cannot_work_on_a_system_that_runs_elsewhere() -> None:
+    with pytest.raises(ValueError, match="network of its own"):
+        Drill("lost", "tests.harness.drill_lost:run", own_network=True)
+
+
+def test_a_machine_that_gives_no_network_namespace_is_told_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespace, "find_program", lambda name: "/bin/false")
+
+    with pytest.raises(namespace.NamespaceRefused, match="run it as root"):
+        namespace.private_network()
+
+
+def test_the_network_of_the_machine_is_not_taken_for_a_private_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSS_PRIVATE_NETWORK", "net:[1]")
+
+    assert not namespace.is_private()
