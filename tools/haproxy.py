@@ -1,4 +1,6 @@
-"""HAProxy from the system's packages, in front of several gateways: health checks, drain, and safe repetition only.
+"""HAProxy from the system's packages: in front of several gateways, or as the one address of a database's primary.
+
+For gateways: health checks, drain, and safe repetition only.
 
 A request is repeated at another gateway where no connection could be made, so that nobody can have taken it. A GET is
 repeated also after a lost or missing answer. A POST is not: its client repeats it, with its Idempotency-Key.
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tools.packages import Server
@@ -76,7 +78,83 @@ def configuration(
     )  # fmt: skip
 
 
-class HAProxy:
+_TCP_CONFIG = """\
+global
+    maxconn 2000
+    stats socket ipv4@127.0.0.1:{control} level admin
+
+defaults
+    mode tcp
+    timeout connect 1s
+    timeout client 1h
+    timeout server 1h
+    retries 0
+
+listen service
+    bind 127.0.0.1:{port}
+{servers}
+"""
+
+
+class _Program:
+    """The program, with its runtime interface. `text` makes the configuration of two ports: its own, and control."""
+
+    def __init__(self, name: str, folder: Path, text: Callable[[int, int], str]) -> None:
+        self.port = free_port()
+        self._control = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "haproxy.cfg"
+        file.write_text(text(self.port, self._control))
+        log = folder.parent / "logs" / f"{name}.log"
+        command = [find_server() or "haproxy", "-db", "-f", str(file)]
+        self.process = Child(name, command, env={"PATH": "/usr/sbin:/usr/bin:/bin"}, log=log, cwd=folder)
+
+    def stop(self) -> None:
+        self.process.kill()
+
+    def command(self, text: str) -> str:
+        """One command of HAProxy's runtime interface, and its answer."""
+        with socket.create_connection(("127.0.0.1", self._control), timeout=10) as control:
+            control.sendall(text.encode() + b"\n")
+            return b"".join(iter(lambda: control.recv(65536), b"")).decode()
+
+    def _started(self, condition: Callable[[], bool], what: str) -> None:
+        def come_true() -> bool:
+            if not self.process.alive:
+                raise NotInTime(f"HAProxy ended with {self.process.exit_code}")
+            return condition()
+
+        self.process.start()
+        try:
+            wait_until(come_true, what, timeout_s=30)
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n{self.process.tail()}") from error
+
+
+class TcpService(_Program):
+    """One address for one of several servers (`targets`: ports of 127.0.0.1 by name), as somebody says which."""
+
+    def __init__(self, name: str, folder: Path, targets: Mapping[str, int]) -> None:
+        self._targets = dict(targets)
+        servers = "\n".join(f"    server {server} 127.0.0.1:{port} disabled" for server, port in targets.items())
+        super().__init__(
+            name, folder, lambda port, control: _TCP_CONFIG.format(port=port, control=control, servers=servers)
+        )
+
+    def start(self) -> None:
+        """Start it; it leads nowhere yet."""
+        self._started(lambda: bool(self.command("show info")), "HAProxy answers")
+
+    def point_to(self, name: str | None) -> None:
+        """Lead to this server, or nowhere, from now on; connections to the others are closed."""
+        for other in self._targets.keys() - {name}:
+            self.command(f"set server service/{other} state maint")
+            self.command(f"shutdown sessions server service/{other}")
+        if name is not None:
+            self.command(f"set server service/{name} state ready")
+
+
+class HAProxy(_Program):
     """One private load balancer in front of `targets` (ports of gateways by name)."""
 
     def __init__(
@@ -88,17 +166,12 @@ class HAProxy:
         timeout_s: float = 2.0,
         fall: int = 2,
     ) -> None:
-        self.port = free_port()
-        self._control = free_port()
         self._targets = dict(targets)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "haproxy.cfg"
-        self._file.write_text(
-            configuration(self.port, self._control, targets, interval_s=interval_s, timeout_s=timeout_s, fall=fall)
-        )
-        log = folder.parent / "logs" / "haproxy.log"
-        command = [find_server() or "haproxy", "-db", "-f", str(self._file)]
-        self.process = Child("haproxy", command, env={"PATH": "/usr/sbin:/usr/bin:/bin"}, log=log, cwd=folder)
+
+        def text(port: int, control: int) -> str:
+            return configuration(port, control, targets, interval_s=interval_s, timeout_s=timeout_s, fall=fall)
+
+        super().__init__("haproxy", folder, text)
 
     @property
     def url(self) -> str:
@@ -107,14 +180,7 @@ class HAProxy:
 
     def start(self) -> None:
         """Start it; returns when it has found every gateway to be ready."""
-        self.process.start()
-        try:
-            wait_until(self._all_up, "HAProxy has found every gateway", timeout_s=30)
-        except NotInTime as error:
-            raise NotInTime(f"{error}\n{self.process.tail()}") from error
-
-    def stop(self) -> None:
-        self.process.kill()
+        self._started(self._all_up, "HAProxy has found every gateway")
 
     def drain(self, name: str) -> None:
         """Send this gateway no more requests; those it has are finished."""
@@ -136,18 +202,10 @@ class HAProxy:
         """How many requests this gateway is working on, streams among them."""
         return int(self._statistics(name)["scur"])
 
-    def command(self, text: str) -> str:
-        """One command of HAProxy's runtime interface, and its answer."""
-        with socket.create_connection(("127.0.0.1", self._control), timeout=10) as control:
-            control.sendall(text.encode() + b"\n")
-            return b"".join(iter(lambda: control.recv(65536), b"")).decode()
-
     def _statistics(self, name: str) -> dict[str, str]:
         head, *rows = self.command("show stat").removeprefix("# ").splitlines()
         found = [dict(zip(head.split(","), row.split(","), strict=False)) for row in rows if row]
         return next(row for row in found if row["pxname"] == "gateways" and row["svname"] == name)
 
     def _all_up(self) -> bool:
-        if not self.process.alive:
-            raise NotInTime(f"HAProxy ended with {self.process.exit_code}")
         return all(self._statistics(name)["check_status"] == "L7OK" for name in self._targets)

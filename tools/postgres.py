@@ -188,19 +188,23 @@ class Postgres:
         shutil.rmtree(self._place or self.folder, ignore_errors=True)
 
     def _init(self) -> None:
+        secret = self._home / "password"
+        self._keep_for_server(secret, self.password + "\n")
+        try:
+            self.make_data("initdb", "-U", "postgres", "--auth=scram-sha-256", "--no-locale", "--encoding=UTF8",
+                           f"--pwfile={secret}")  # fmt: skip
+        finally:
+            secret.unlink()
+
+    def make_data(self, program: str, *arguments: str) -> None:
+        """Make the data folder anew by a program that takes it as `-D`. Raises RuntimeError where it fails."""
         shutil.rmtree(self.data, ignore_errors=True)
         draft = self._home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        secret = self._home / "password"
-        self._keep_for_server(secret, self.password + "\n")
         if self._user is not None:
             os.chown(draft, self._user, self._user)
-        try:
-            self.run("initdb", "-D", str(draft), "-U", "postgres", "--auth=scram-sha-256", "--no-locale",
-                     "--encoding=UTF8", f"--pwfile={secret}")  # fmt: skip
-        finally:
-            secret.unlink()
+        self.run(program, "-D", str(draft), *arguments)
         draft.rename(self.data)
 
     def run(self, program: str, *arguments: str) -> None:
