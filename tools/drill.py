@@ -67,6 +67,8 @@ DRILLS = (
     Drill("scaling", "tests.harness.drill_scaling:run"),
     Drill("clocks", "tests.harness.drill_clocks:run"),
     Drill("disk", "tests.harness.drill_disk:run"),
+    Drill("database", "tests.harness.drill_database:run"),
+    Drill("standby", "tests.harness.drill_standby:run", own_system=True),
     Drill("random", "tests.harness.drill_random:run"),
     Drill("backup", "tests.harness.drill_backup:run"),
 )

@@ -1,4 +1,7 @@
-"""Broker and database die, drop every connection, or run short of room, in the middle of running orders."""
+"""The broker dies, drops every connection, or runs short of room, in the middle of running orders.
+
+What happens to the database is in the drill `database`, which test_drills.py runs.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from urllib.parse import quote
 import eventlet
 import pytest
 import requests
-import sqlalchemy as sa
 from kombu import Connection
 
 from tests.harness.checker import assert_each_ended_once, wait_until_at_rest
@@ -20,7 +22,7 @@ from tests.harness.crew import FATES, OUTCOME, Crew
 from tools.nodes import Nodes
 from tools.rabbit import find_server
 from tools.system import System
-from tools.waiting import NotInTime, wait_until
+from tools.waiting import wait_until
 
 pytestmark = pytest.mark.drill
 
@@ -34,29 +36,7 @@ def kill_the_broker(nodes: Nodes) -> None:
     nodes.rabbit.start()
 
 
-def kill_the_database_and_restart_it_once_more(nodes: Nodes) -> None:
-    postgres = nodes.postgres
-    assert postgres is not None
-    postgres.process.kill()
-    # The server processes it leaves behind end by themselves; until they have, no new one may start.
-    wait_until(lambda: postgres.start() or True, "PostgreSQL is back", answered=(NotInTime,))
-    postgres.stop()
-    postgres.start()
-
-
-def cut_every_connection(nodes: Nodes) -> None:
-    _cut_those_to_the_database(nodes)
-    _cut_those_to_the_broker(nodes)
-
-
-def _cut_those_to_the_database(nodes: Nodes) -> None:
-    engine = sa.create_engine(nodes.database_uri("postgres"), poolclass=sa.NullPool)
-    query = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname like 'oss_%'"
-    with engine.connect() as connection:
-        assert connection.execute(sa.text(query)).scalar_one() > 0
-
-
-def _cut_those_to_the_broker(nodes: Nodes) -> None:
+def cut_every_connection_to_the_broker(nodes: Nodes) -> None:
     connections = f"{nodes.broker.management_uri}/api/connections"
     names = [found["name"] for found in requests.get(connections, timeout=30).json()]
     assert names
@@ -66,7 +46,7 @@ def _cut_those_to_the_broker(nodes: Nodes) -> None:
 
 @pytest.mark.parametrize(
     "blow",
-    [kill_the_broker, kill_the_database_and_restart_it_once_more, cut_every_connection],
+    [kill_the_broker, cut_every_connection_to_the_broker],
     ids=lambda blow: blow.__name__,
 )
 def test_every_order_ends_in_exactly_one_outcome_whatever_happens_to_the_nodes(
