@@ -87,6 +87,13 @@ def _copied(binaries: Path, place: Path) -> Path:
     return wheel / package.name / install.name / binaries.name
 
 
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Postgres:
     """One private server. `durable=False` leaves out fsync: safe against killed processes, not against power loss."""
 
@@ -156,10 +163,13 @@ class Postgres:
             raise NotInTime(f"{error}\n{self.process.tail()}") from error
 
     def kill(self) -> None:
-        """`kill -9`, and wait until what the server leaves behind has noticed: until then none can start anew."""
+        """`kill -9` of all its processes, as a container's end does it, and wait until they are gone."""
         family = self._family()
         self.process.kill()
-        wait_until(lambda: not any(member.is_running() for member in family), f"nothing of {self.name} is left")
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        wait_until(lambda: not any(map(_runs, family)), f"nothing of {self.name} is left")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -171,12 +181,14 @@ class Postgres:
                 member.suspend()
             yield
         finally:
-            for member in (*family, psutil.Process(self.process.pid)):
+            for member in reversed(family):
                 with suppress(psutil.NoSuchProcess):
                     member.resume()
 
     def _family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True) if self.process.alive else []
+        """All its processes, the one that starts the others first."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, the data is left consistent."""

@@ -1,7 +1,7 @@
 """PostgreSQL with standbys behind one address: what the operator CloudNativePG does, for a drill.
 
-Streaming replication, synchronous as a Cluster's `synchronous: {method: any, number: 1}` makes it: a commit is
-answered once one standby has it too, and not before (dataDurability: required, the operator's default).
+Streaming replication, synchronous as the Cluster's `synchronous` makes it: a commit is answered once one standby has
+it too, and not before (dataDurability: required).
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import psycopg2
 import sqlalchemy as sa
 
 from tools.haproxy import TcpService
+from tools.manifests import Replication
 from tools.paths import SERVICES
 from tools.postgres import Postgres
 from tools.waiting import wait_until
 
-SYNCHRONOUS = ("any", 1)
-"""Method and number; a test holds them and the manifest together."""
 KEEP_WAL = "512MB"
 """What the operator keeps for standbys that were away (its default of wal_keep_size)."""
 
@@ -28,12 +27,13 @@ KEEP_WAL = "512MB"
 class Replicated:
     """`first` and further servers under `folder`, all behind `service`, which leads to the primary."""
 
-    def __init__(self, first: Postgres, folder: Path, instances: int) -> None:
+    def __init__(self, first: Postgres, folder: Path, rule: Replication) -> None:
+        self._rule = rule
         self.servers: Mapping[str, Postgres] = {
             "postgres-1": first,
             **{
                 name: Postgres(folder / name, password=first.password, name=name)
-                for name in (f"postgres-{number}" for number in range(2, instances + 1))
+                for name in (f"postgres-{number}" for number in range(2, rule.instances + 1))
             },
         }
         self.primary = "postgres-1"
@@ -135,9 +135,8 @@ class Replicated:
         return f"host=127.0.0.1 port={port} user=postgres dbname=postgres application_name={name}"
 
     def _be_synchronous(self, name: str) -> None:
-        method, number = SYNCHRONOUS
         others = ", ".join(f'"{other}"' for other in self.servers if other != name)
-        self._set(name, "synchronous_standby_names", f"{method} {number} ({others})")
+        self._set(name, "synchronous_standby_names", f"{self._rule.method} {self._rule.number} ({others})")
 
     def _set(self, name: str, setting: str, value: str) -> None:
         quoted = value.replace("'", "''")

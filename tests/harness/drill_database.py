@@ -13,7 +13,7 @@ from tests.harness.drill_stage import Stage, measured
 from tests.harness.settings import FAST
 from tools.drill_report import Result
 from tools.postgres import Postgres
-from tools.waiting import wait_until
+from tools.waiting import NotInTime, wait_until
 
 NAME = "database"
 # Longer than a service waits for an answer: all of them have given up before the database goes on.
@@ -33,7 +33,7 @@ def run(stage: Stage) -> Result:
         f"frozen for {FROZEN_S:g} s": lambda: _freeze(postgres),
     }
     notes = []
-    enough = stage.amount(10, 60)
+    enough = stage.amount(8, 60)
     with stage.balanced() as balancer:
         load = Load(system, url=balancer.url, seed=stage.seed, hands=8)
         load.start()
@@ -54,8 +54,9 @@ def _restart(postgres: Postgres) -> None:
 
 
 def _kill(postgres: Postgres) -> None:
-    postgres.kill()
-    postgres.start()
+    postgres.process.kill()
+    # The server processes it leaves behind end by themselves; until they have, no new one may start.
+    wait_until(lambda: postgres.start() or True, "PostgreSQL is back", answered=(NotInTime,))
 
 
 def _freeze(postgres: Postgres) -> None:
