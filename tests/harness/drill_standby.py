@@ -136,7 +136,7 @@ def _without_standbys(stage: Stage, cluster: Replicated) -> Result:
         cluster.servers[name].kill()
     alone = _Watch(system, crew, before[0])
     placed = crew.place(stage.amount(4, 40))
-    if others := [status for status in crew.statuses[len(before):] if status != 202]:
+    if others := [status for status in crew.statuses[len(before) :] if status != 202]:
         problems.append(f"without a standby nothing can be promised but by the journal; answered: {others}")
     alone.look_for(ALONE_S)
     waiting, connections = _sessions(cluster)
