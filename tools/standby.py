@@ -55,10 +55,10 @@ class Replicated:
 
     def start(self) -> None:
         """`first` runs already and is the primary: make its standbys, and let commits wait for them."""
+        self._set(self.primary, "wal_keep_size", KEEP_WAL)  # the copies take it over
         for name in self.standbys:
             self.servers[name].make_data("pg_basebackup", "-d", self._leader(name), "-X", "stream", "-c", "fast", "-R")
             self.servers[name].start()
-        self._set(self.primary, "wal_keep_size", KEEP_WAL)
         self._be_synchronous(self.primary)
         self.wait_followed()
         self.service.start()
