@@ -20,7 +20,11 @@ from eventlet.semaphore import Semaphore
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
+from chassis.patience import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, connections
+
 SQLITE = "sqlite"
+READ_ONLY = "25006"
+"""The SQLSTATE (read_only_sql_transaction) with which a standby refuses to write."""
 BUSY_MS = 5000
 """How long SQLite waits for another process that writes."""
 
@@ -62,8 +66,13 @@ def now(conn: sa.Connection) -> datetime | None:
     return told
 
 
-def make_engine(uri: str, service: str, pool_size: int, **options: Any) -> sa.Engine:
-    """The engine of a service: `pool_size` connections, and not one more."""
+def make_engine(
+    uri: str, service: str, pool_size: int, answer_timeout_s: float = ANSWER_TIMEOUT_S, **options: Any
+) -> sa.Engine:
+    """The engine of a service: `pool_size` connections, and not one more; each writes, or is none.
+
+    A statement that is not answered within `answer_timeout_s` fails like one whose connection was lost.
+    """
     url = sa.make_url(uri)
     on_sqlite = url.get_backend_name() == SQLITE
     engine = sa.create_engine(
@@ -75,10 +84,10 @@ def make_engine(uri: str, service: str, pool_size: int, **options: Any) -> sa.En
         pool_pre_ping=not on_sqlite,
         # Values are subscribers' data; an SQL error in the log shows none of them.
         hide_parameters=True,
-        connect_args={"check_same_thread": False} if on_sqlite else _postgres_arguments(service),
+        connect_args={"check_same_thread": False} if on_sqlite else _postgres_arguments(service, url, answer_timeout_s),
         **options,
     )
-    return _watched(engine) if on_sqlite else engine
+    return _watched(engine) if on_sqlite else _leaving_standbys(engine)
 
 
 def single_engine(uri: str) -> sa.Engine:
@@ -87,16 +96,37 @@ def single_engine(uri: str) -> sa.Engine:
     return _watched(engine) if is_sqlite(engine) else engine
 
 
-def _postgres_arguments(service: str) -> dict[str, Any]:
-    # A connection that was cut must be noticed by us, not by TCP an hour later.
+def _postgres_arguments(service: str, url: sa.URL, answer_timeout_s: float) -> dict[str, Any]:
     return {
         "application_name": service,
-        "connect_timeout": 5,
+        "connection_factory": connections(answer_timeout_s),
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        # While a failover is under way the address may still lead to a server that only reads.
+        "target_session_attrs": "read-write",
+        # The server lets go of what waits for a lock on behalf of a client that has given up.
+        "options": " ".join([*_own_options(url), "-c client_connection_check_interval=10s"]),
+        # A connection that was cut must be noticed by us, not by TCP an hour later.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
     }
+
+
+def _own_options(url: sa.URL) -> Sequence[str]:
+    found = url.query.get("options", ())
+    return (found,) if isinstance(found, str) else found
+
+
+def _leaving_standbys(engine: sa.Engine) -> sa.Engine:
+    """A server that has become one that only reads counts as lost, with every connection to it."""
+
+    @sa.event.listens_for(engine, "handle_error")
+    def lost(context: sa.engine.ExceptionContext) -> None:
+        if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
+            context.is_disconnect = True
+
+    return engine
 
 
 def _watched(engine: sa.Engine) -> sa.Engine:
@@ -218,9 +248,9 @@ class Rows:
         return statement.on_conflict_do_update(index_elements=[self._key], set_=taken)
 
 
-# SQLSTATE: connection exceptions, insufficient resources, operator intervention, and what two transactions did to
-# each other. Cancelled statements (57014) are not among them: the statement may be to blame.
-_PASSING = ("08", "53", "57P", "40001", "40P01")
+# SQLSTATE: connection exceptions, insufficient resources, operator intervention, a standby where the primary was, and
+# what two transactions did to each other. Cancelled statements (57014) are not among them: they may be to blame.
+_PASSING = ("08", "53", "57P", READ_ONLY, "40001", "40P01")
 _PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_NOMEM")
 
 

@@ -239,5 +239,9 @@ def _queue_names(container: Any) -> set[str]:
 def _probe_engine(engine: sa.Engine, service: str) -> sa.Engine:
     connect_args: dict[str, Any] = {}
     if engine.dialect.name == "postgresql":
-        connect_args = {"application_name": f"{service}-health", "connect_timeout": int(CHECK_TIMEOUT_S)}
+        connect_args = {
+            "application_name": f"{service}-health",
+            "connect_timeout": int(CHECK_TIMEOUT_S),
+            "target_session_attrs": "read-write",
+        }
     return sa.create_engine(engine.url, poolclass=NullPool, connect_args=connect_args, hide_parameters=True)

@@ -84,6 +84,8 @@ DRILLS = (
     Drill("disk", "tests.harness.drill_disk:run"),
     Drill("broker", "tests.harness.drill_broker:run"),
     Drill("cluster", "tests.harness.drill_cluster:run", own_system=True, own_network=True),
+    Drill("database", "tests.harness.drill_database:run"),
+    Drill("standby", "tests.harness.drill_standby:run", own_system=True),
     Drill("random", "tests.harness.drill_random:run"),
     Drill("backup", "tests.harness.drill_backup:run"),
 )

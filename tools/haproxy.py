@@ -1,5 +1,6 @@
-"""HAProxy from the system's packages, in front of several gateways: health checks, drain, and safe repetition only.
-It can stand in front of several brokers as well, for connections instead of requests.
+"""HAProxy from the system's packages: in front of several gateways, or of brokers or database servers.
+
+For gateways: health checks, drain, and safe repetition only.
 
 A request is repeated at another gateway where no connection could be made, so that nobody can have taken it. A GET is
 repeated also after a lost or missing answer. A POST is not: its client repeats it, with its Idempotency-Key.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tools.packages import Server
@@ -77,7 +78,7 @@ defaults
     timeout server 1h
     timeout check {timeout_ms}ms
     option redispatch 1
-    retries 3
+    retries {retries}
 
 frontend tcp
     bind 127.0.0.1:{port}
@@ -92,7 +93,7 @@ backend targets
 
 def configuration(
     port: int, control: int, targets: Mapping[str, int | str], *, interval_s: float, timeout_s: float, fall: int,
-    tcp: bool = False,
+    tcp: bool = False, retries: int = 3,
 ) -> str:  # fmt: skip
     """The configuration file. `targets`: ports of gateways on 127.0.0.1, or addresses with ports, by name. The health
     check asks /readyz (with `tcp`: connects) every `interval_s`, and after `fall` failures in a row a target gets no
@@ -101,12 +102,73 @@ def configuration(
     addresses = {name: target if isinstance(target, str) else f"127.0.0.1:{target}" for name, target in targets.items()}
     servers = "\n".join(f"    server {name} {address}" for name, address in addresses.items())
     return (_TCP_CONFIG if tcp else _CONFIG).format(
-        port=port, control=control, servers=servers, fall=fall,
+        port=port, control=control, servers=servers, fall=fall, retries=retries,
         interval_ms=int(interval_s * 1000), timeout_ms=int(timeout_s * 1000),
     )  # fmt: skip
 
 
-class HAProxy:
+class _Program:
+    """The program, with its runtime interface. `text` makes the configuration of two ports: its own, and control."""
+
+    def __init__(self, name: str, folder: Path, text: Callable[[int, int], str]) -> None:
+        self.port = free_port()
+        self._control = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "haproxy.cfg"
+        file.write_text(text(self.port, self._control))
+        log = folder.parent / "logs" / f"{name}.log"
+        command = [find_server() or "haproxy", "-db", "-f", str(file)]
+        self.process = Child(name, command, env={"PATH": "/usr/sbin:/usr/bin:/bin"}, log=log, cwd=folder)
+
+    def stop(self) -> None:
+        self.process.kill()
+
+    def command(self, text: str) -> str:
+        """One command of HAProxy's runtime interface, and its answer."""
+        with socket.create_connection(("127.0.0.1", self._control), timeout=10) as control:
+            control.sendall(text.encode() + b"\n")
+            return b"".join(iter(lambda: control.recv(65536), b"")).decode()
+
+    def _started(self, condition: Callable[[], bool], what: str) -> None:
+        def come_true() -> bool:
+            if not self.process.alive:
+                raise NotInTime(f"HAProxy ended with {self.process.exit_code}")
+            return condition()
+
+        self.process.start()
+        try:
+            wait_until(come_true, what, timeout_s=30)
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n{self.process.tail()}") from error
+
+
+class TcpService(_Program):
+    """One address for one of several servers (`targets`: ports of 127.0.0.1 by name), as somebody says which."""
+
+    def __init__(self, name: str, folder: Path, targets: Mapping[str, int]) -> None:
+        self._targets = dict(targets)
+        # Nobody is asked how it is: a server that answers may be a standby. Who dies is not tried again.
+        servers = {server: f"127.0.0.1:{port} no-check disabled" for server, port in targets.items()}
+
+        def text(port: int, control: int) -> str:
+            return configuration(port, control, servers, interval_s=1, timeout_s=1, fall=1, tcp=True, retries=0)
+
+        super().__init__(name, folder, text)
+
+    def start(self) -> None:
+        """Start it; it leads nowhere yet."""
+        self._started(lambda: bool(self.command("show info")), "HAProxy answers")
+
+    def point_to(self, name: str | None) -> None:
+        """Lead to this server, or nowhere, from now on; connections to the others are closed."""
+        for other in self._targets.keys() - {name}:
+            self.command(f"set server targets/{other} state maint")
+            self.command(f"shutdown sessions server targets/{other}")
+        if name is not None:
+            self.command(f"set server targets/{name} state ready")
+
+
+class HAProxy(_Program):
     """One private load balancer in front of `targets` (ports of gateways by name; with `tcp`, addresses of any)."""
 
     def __init__(
@@ -119,20 +181,15 @@ class HAProxy:
         fall: int = 2,
         tcp: bool = False,
     ) -> None:
-        self.port = free_port()
-        self._control = free_port()
         self._targets = dict(targets)
         self._passed = "L4OK" if tcp else "L7OK"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "haproxy.cfg"
-        self._file.write_text(
-            configuration(
-                self.port, self._control, targets, interval_s=interval_s, timeout_s=timeout_s, fall=fall, tcp=tcp
+
+        def text(port: int, control: int) -> str:
+            return configuration(
+                port, control, targets, interval_s=interval_s, timeout_s=timeout_s, fall=fall, tcp=tcp
             )
-        )
-        log = folder.parent / "logs" / f"{folder.name}.log"
-        command = [find_server() or "haproxy", "-db", "-f", str(self._file)]
-        self.process = Child("haproxy", command, env={"PATH": "/usr/sbin:/usr/bin:/bin"}, log=log, cwd=folder)
+
+        super().__init__(folder.name, folder, text)
 
     @property
     def url(self) -> str:
@@ -140,15 +197,8 @@ class HAProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it; returns when it has found every gateway to be ready."""
-        self.process.start()
-        try:
-            wait_until(self._all_up, "HAProxy has found every gateway", timeout_s=30)
-        except NotInTime as error:
-            raise NotInTime(f"{error}\n{self.process.tail()}") from error
-
-    def stop(self) -> None:
-        self.process.kill()
+        """Start it; returns when it has found every target to be ready."""
+        self._started(self._all_up, "HAProxy has found every target")
 
     def drain(self, name: str) -> None:
         """Send this gateway no more requests; those it has are finished."""
@@ -170,18 +220,10 @@ class HAProxy:
         """How many requests this gateway is working on, streams among them."""
         return int(self._statistics(name)["scur"])
 
-    def command(self, text: str) -> str:
-        """One command of HAProxy's runtime interface, and its answer."""
-        with socket.create_connection(("127.0.0.1", self._control), timeout=10) as control:
-            control.sendall(text.encode() + b"\n")
-            return b"".join(iter(lambda: control.recv(65536), b"")).decode()
-
     def _statistics(self, name: str) -> dict[str, str]:
         head, *rows = self.command("show stat").removeprefix("# ").splitlines()
         found = [dict(zip(head.split(","), row.split(","), strict=False)) for row in rows if row]
         return next(row for row in found if row["pxname"] == "targets" and row["svname"] == name)
 
     def _all_up(self) -> bool:
-        if not self.process.alive:
-            raise NotInTime(f"HAProxy ended with {self.process.exit_code}")
         return all(self._statistics(name)["check_status"] == self._passed for name in self._targets)

@@ -94,6 +94,19 @@ class Scaling:
         return min(max(wanted, self.min_replicas), self.max_replicas)
 
 
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """PostgreSQL in production: servers in all, and for how many standbys (`number`, by `method`) a commit waits.
+
+    `durability`: "required", where a commit waits also while there are none; CloudNativePG's default.
+    """
+
+    instances: int
+    method: str
+    number: int
+    durability: str
+
+
 def documents(path: Path) -> Iterator[Object]:
     """The objects of one YAML file."""
     yield from (found for found in yaml.load_all(path.read_text(encoding="utf-8"), Loader=PlainLoader) if found)
@@ -167,6 +180,20 @@ def scaling(service: str) -> Scaling:
             if target == service and found["kind"] in _READERS:
                 return _READERS[found["kind"]](found["spec"])
     return Scaling("fixed", fixed, fixed)
+
+
+def replication() -> Replication:
+    """The database cluster of the production overlay."""
+    found = documents(KUBERNETES / "overlays" / "production" / "postgres.yaml")
+    return read_replication(next(one for one in found if one["kind"] == "Cluster"))
+
+
+def read_replication(cluster: Object) -> Replication:
+    """What a CloudNativePG Cluster says of it."""
+    rule = cluster["spec"]["postgresql"]["synchronous"]
+    return Replication(
+        int(cluster["spec"]["instances"]), rule["method"], int(rule["number"]), rule.get("dataDurability", "required")
+    )
 
 
 def _cpu(spec: Object) -> Scaling:

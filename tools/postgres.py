@@ -9,8 +9,11 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg2
 
 from tools.certificates import Certificates
@@ -84,18 +87,26 @@ def _copied(binaries: Path, place: Path) -> Path:
     return wheel / package.name / install.name / binaries.name
 
 
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Postgres:
     """One private server. `durable=False` leaves out fsync: safe against killed processes, not against power loss."""
 
     def __init__(
-        self, folder: Path, *, password: str, durable: bool = True, tls: Certificates | None = None
-    ) -> None:
+        self, folder: Path, *, password: str, durable: bool = True, tls: Certificates | None = None,
+        name: str = "postgres",
+    ) -> None:  # fmt: skip
         """With `tls`, of which clients check the certificate, it is Debian's server. Raises PackagesMissing."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.name = "postgres"
+        self.name = name
         self.folder = folder
         self.port = free_port()
-        self._password = password
+        self.password = password
         self._tls = tls
         self._user = _other_user()
         self._bin = _binaries() if tls is None else _tls_binaries()
@@ -103,7 +114,7 @@ class Postgres:
         if self._place is not None and tls is None:
             self._bin = _copied(self._bin, self._place)
         self._home = self._place or folder
-        self._data = self._home / "data"
+        self.data = self._home / "data"
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -119,9 +130,9 @@ class Postgres:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.process = Child(
             self.name,
-            [str(self._bin / "postgres"), "-D", str(self._data), *options],
+            [str(self._bin / "postgres"), "-D", str(self.data), *options],
             env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"},
-            log=folder.parent / "logs" / "postgres.log",
+            log=folder.parent / "logs" / f"{name}.log",
             cwd=self._home,
             user=self._user,
             stop_signal=signal.SIGINT,
@@ -131,7 +142,7 @@ class Postgres:
     def uri(self, database: str) -> str:
         """The SQLAlchemy URI of a database on this server."""
         checked = f"?sslmode=verify-full&sslrootcert={self._tls.authority}" if self._tls else ""
-        return f"postgresql+psycopg2://postgres:{self._password}@127.0.0.1:{self.port}/{database}{checked}"
+        return f"postgresql+psycopg2://postgres:{self.password}@127.0.0.1:{self.port}/{database}{checked}"
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -140,7 +151,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, making its data folder the first time; returns when it answers (60 s at most)."""
-        if not (self._data / "PG_VERSION").exists():
+        if not (self.data / "PG_VERSION").exists():
             self._init()
         if self._tls is not None:
             for name, source in (("server.crt", self._tls.certificate), ("server.key", self._tls.key)):
@@ -150,6 +161,34 @@ class Postgres:
             wait_until(self._answers, "PostgreSQL answers", answered=(psycopg2.OperationalError,))
         except NotInTime as error:
             raise NotInTime(f"{error}\n{self.process.tail()}") from error
+
+    def kill(self) -> None:
+        """`kill -9` of all its processes, as a container's end does it, and wait until they are gone."""
+        family = self._family()
+        self.process.kill()
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        wait_until(lambda: not any(map(_runs, family)), f"nothing of {self.name} is left")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP of all its processes until the block ends: connections stay open, nothing answers."""
+        self.process.freeze()
+        family = self._family()
+        try:
+            for member in family:
+                member.suspend()
+            yield
+        finally:
+            for member in reversed(family):
+                with suppress(psutil.NoSuchProcess):
+                    member.resume()
+
+    def _family(self) -> list[psutil.Process]:
+        """All its processes, the one that starts the others first."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, the data is left consistent."""
@@ -161,25 +200,35 @@ class Postgres:
         shutil.rmtree(self._place or self.folder, ignore_errors=True)
 
     def _init(self) -> None:
-        shutil.rmtree(self._data, ignore_errors=True)
+        secret = self._home / "password"
+        self._keep_for_server(secret, self.password + "\n")
+        try:
+            self.make_data("initdb", "-U", "postgres", "--auth=scram-sha-256", "--no-locale", "--encoding=UTF8",
+                           f"--pwfile={secret}")  # fmt: skip
+        finally:
+            secret.unlink()
+
+    def make_data(self, program: str, *arguments: str) -> None:
+        """Make the data folder anew by a program that takes it as `-D`. Raises RuntimeError where it fails."""
+        shutil.rmtree(self.data, ignore_errors=True)
         draft = self._home / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
-        secret = self._home / "password"
-        self._keep_for_server(secret, self._password + "\n")
         if self._user is not None:
             os.chown(draft, self._user, self._user)
+        self.run(program, "-D", str(draft), *arguments)
+        draft.rename(self.data)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as the server's user. Raises RuntimeError with what it said."""
         user = self._user
         done = subprocess.run(
-            [str(self._bin / "initdb"), "-D", str(draft), "-U", "postgres", "--auth=scram-sha-256",
-             "--no-locale", "--encoding=UTF8", f"--pwfile={secret}"],
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C"}, cwd=self._home, user=user, group=user,
-            extra_groups=[] if user is not None else None, capture_output=True, text=True,
+            [str(self._bin / program), *arguments],
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C", "PGPASSWORD": self.password}, cwd=self._home,
+            user=user, group=user, extra_groups=[] if user is not None else None, capture_output=True, text=True,
         )  # fmt: skip
-        secret.unlink()
         if done.returncode:
-            raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
-        draft.rename(self._data)
+            raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
 
     def _keep_for_server(self, path: Path, text: str) -> None:
         """Write a file that only the server's user can read; it insists on that for its key."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import eventlet
 import pytest
+from kombu import Connection
 
 from tests.harness.checker import assert_each_ended_once, live_orders, wait_until_at_rest
 from tests.harness.client import Client
@@ -14,6 +17,9 @@ from tools.system import System
 from tools.waiting import wait_until
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
+
+MANY_REQUESTS = 250
+"""More than the RPC queue's length and what the service has taken already."""
 
 
 def test_orders_are_taken_while_activation_is_down_and_done_after_it_is_back(system: System) -> None:
@@ -114,6 +120,36 @@ def test_kill_9_of_each_service_in_the_middle_of_300_running_orders_leaves_each_
         system.start(victim)
     work.wait()
     assert_each_ended_once(system, {order_id: OUTCOME[crew.placed[order_id]] for order_id in ids})
+
+
+def test_a_scheduling_service_that_is_full_refuses_quickly_and_is_left_alone_until_it_is_well(
+    system: System, client: Client
+) -> None:
+    system.freeze("scheduling")
+    try:
+        _fill_the_queue(system)
+        client.login("dispatcher")
+        begun = time.monotonic()
+        answers = [client.request("GET", "/api/visits", as_="dispatcher") for _ in range(5)]
+        assert {answer.status_code for answer in answers} == {503}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+        assert time.monotonic() - begun < 4, "nobody waits for a deadline"
+        crew = Crew(system)
+        ids = crew.place(20)
+        assert crew.statuses == [201] * 20, "orders go on being placed"
+        wait_until(lambda: _breaker(client) == "open", "activation leaves scheduling alone")
+    finally:
+        system.thaw("scheduling")
+    crew.wait_until_activated(ids)
+    wait_until(lambda: client.request("GET", "/api/visits", as_="dispatcher").status_code == 200, "answers again")
+    crew.finish(ids[:5])
+    assert_each_ended_once(system, dict.fromkeys(ids[:5], "completed"))
+
+
+def _fill_the_queue(system: System) -> None:
+    with Connection(system.amqp_uri) as connection, connection.Producer(serializer="json") as producer:
+        for _ in range(MANY_REQUESTS):
+            producer.publish({"args": [], "kwargs": {}}, exchange="nameko-rpc", routing_key="scheduling.list_visits")
 
 
 def _closed(system: System, ids: list[str]) -> int:

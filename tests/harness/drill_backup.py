@@ -66,7 +66,7 @@ def everything(stage: Stage) -> Result:
     assert postgres is not None
     crew, saved = _saved_in_the_middle(stage)
     postgres.process.kill()
-    shutil.rmtree(postgres._data)
+    shutil.rmtree(postgres.data)
     crew.place(4, FATES)  # nobody but the gateway's journal can take them
     system.stop_all()
     postgres.start()

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import requests
+
 from tests.harness.crew import FATES, Crew
 from tests.harness.drill_faults import cut_broker
 from tests.harness.drill_load import Load
@@ -123,6 +125,8 @@ def short_of_memory(broker: Rabbit) -> Iterator[None]:
     """The broker's memory alarm: it takes nothing from whoever publishes."""
     broker.limit_memory("1MB")
     try:
+        alarms = f"{broker.management_uri}/api/health/checks/local-alarms"
+        wait_until(lambda: requests.get(alarms, timeout=30).status_code == 503, "the alarm is given")
         yield
     finally:
         broker.limit_memory(MEMORY_LIMIT)

@@ -62,6 +62,10 @@ class Inflictor:
         elif fault.target == "database":
             postgres = self.system.nodes.postgres
             assert postgres is not None
+            if fault.kind == "freeze":
+                with postgres.frozen():
+                    eventlet.sleep(fault.lasts_s)
+                return
             self._node(fault, postgres.process, postgres.start)
         elif fault.target == "everything":
             cut_broker(self.system) if fault.kind == "cut_broker" else cut_database(self.system)

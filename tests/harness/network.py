@@ -47,9 +47,10 @@ def elements_of(system: System) -> dict[str, Element]:
 
 
 def truth(system: System) -> dict[str, Entries]:
-    """What every element holds. Waits for those that are just starting."""
+    """What every element holds, the simulated ones too. Waits for those that are just starting."""
     if system.network is None:
-        return SimClient(system.element_port).entries()
+        with SimClient(system.element_port) as simulator:
+            return simulator.entries()
     return {name: held(element) for name, element in elements_of(system).items()}
 
 

@@ -7,6 +7,7 @@ _CALLED = ("ORDER", "ACTIVATION", "SCHEDULING", "FIELDWORK", "MYPAGE")
 FAST: dict[str, str] = {
     "RETRY_DELAYS_S": "[0.2, 0.5, 1]",
     "RELAY_IDLE_S": "1",
+    "DB_ANSWER_TIMEOUT_S": "10",
     "RPC_RETRY_AFTER_S": "1",
     "HEARTBEAT": "10",
     "ORDER_RATE_PER_S": "1000",

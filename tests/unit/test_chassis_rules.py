@@ -38,6 +38,7 @@ class Refusal(Exception):
         (sa.exc.OperationalError("", {}, Refusal("57P03")), True),  # the database system is starting up
         (sa.exc.InternalError("", {}, Refusal("08006")), True),  # connection failure
         (sa.exc.OperationalError("", {}, Refusal("53100")), True),  # disk full
+        (sa.exc.InternalError("", {}, Refusal("25006")), True),  # a standby, where the primary was
         (sa.exc.DBAPIError("", {}, Refusal("40001")), True),  # serialization failure
         (sa.exc.TimeoutError("the pool is all in use"), True),
         (sa.exc.OperationalError("", {}, Refusal("57014")), False),  # statement timeout

@@ -146,6 +146,13 @@ def test_all_pools_together_fit_into_the_database() -> None:
     assert most < int(cluster["spec"]["postgresql"]["parameters"]["max_connections"]) - 20
 
 
+def test_a_commit_waits_for_a_standby_in_production_as_in_the_drill() -> None:
+    found = manifests.replication()
+    assert found == manifests.read_replication(the(PRODUCTION, "Cluster", "postgres"))
+    assert (found.method, found.durability) == ("any", "required")
+    assert 1 <= found.number < found.instances - 1, "one standby may be lost before commits wait"
+
+
 def test_each_service_has_a_database_of_its_own() -> None:
     roles = {one["name"]: one["passwordSecret"]["name"] for one in
              the(PRODUCTION, "Cluster", "postgres")["spec"]["managed"]["roles"]}  # fmt: skip
