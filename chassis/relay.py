@@ -100,6 +100,7 @@ class OutboxRelay(DependencyProvider):
         self._exchange = str(config["EVENTS_EXCHANGE"])
         self._name = self.container.service_name
         self._aside = Aside()
+        self._refused: set[int] = set()
         self._stopping = False
         self._gt: Any = None
         self._wakes = wakes(self.container)
@@ -175,6 +176,7 @@ class OutboxRelay(DependencyProvider):
         bad = [m for m in messages if outcomes.get(m.id) in (Outcome.RETURNED, Outcome.REFUSED)]
         if bad:
             self._set_aside(bad, outcomes[bad[0].id])
+        self._connect_anew_where_refused_again({m.id for m in bad if outcomes[m.id] is Outcome.REFUSED})
         if problem is not None:
             raise LinkDown(problem)
         return True
@@ -184,6 +186,15 @@ class OutboxRelay(DependencyProvider):
         self._aside.add(messages)
         log.warning("outbox relay: %d message(s) %s by the broker, first %s %s; they wait %.1f s", len(messages),
                     outcome.value, messages[0].routing_key, messages[0].message_id, self._aside.wait_s())
+
+    def _connect_anew_where_refused_again(self, refused: set[int]) -> None:
+        """Where the queue is full, that changes nothing. RabbitMQ 3.10 refuses also, for as long as the node is down,
+        what comes over a channel that was opened just when the node was lost that led the queue until then
+        (rabbit_fifo_client:enqueue asks that node); over a new one the queue is there."""
+        if refused & self._refused:
+            log.warning("outbox relay: refused again, so over a new connection")
+            self._link.reset()
+        self._refused = refused or self._refused
 
     def _publish(self, messages: list[sa.Row[Any]]) -> tuple[dict[int, Outcome], str | None]:
         """Return what became of the messages, as far as known, and why not all of it is known.

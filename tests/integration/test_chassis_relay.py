@@ -107,6 +107,25 @@ def test_nothing_overtakes_a_message_of_its_order_that_nobody_was_bound_to(
         assert list(conn.execute(query, {"id": waiting}).scalars()) == ["early", "heard"]
 
 
+def test_what_is_refused_again_is_tried_over_a_new_connection_and_waits_until_there_is_room(
+    order: ServiceContainer, heard: Queue
+) -> None:
+    limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    full = Queue("full", Exchange("oss.events", "topic", durable=True), routing_key="full", queue_arguments=limits)
+    bound = full(heard.channel)
+    bound.declare()
+    put(order, "full", [new_id()])
+    wait_until(lambda: unsent(order, "full") == 0, "the queue is full")
+    session = relay_of(order)._link.session
+    put(order, "full", [new_id()])
+    wait_until(lambda: relay_of(order)._link.session not in (session, None), "another connection")
+    put(order, "heard", [new_id()])
+    wait_until(lambda: unsent(order, "heard") == 0, "others go on")
+    assert unsent(order, "full") == 1, "it waits"
+    bound.purge()
+    wait_until(lambda: unsent(order, "full") == 0, "there is room")
+
+
 def test_two_processes_of_a_service_keep_the_order_and_publish_nothing_twice(
     order: ServiceContainer, vhost: str, heard: Queue
 ) -> None:
