@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import eventlet
 import requests
@@ -75,11 +76,11 @@ def _failovers(stage: Stage, cluster: Replicated) -> Result:
     load.start()
     for how, turn in turns:
         _more(load, stage.amount(4, 40))
-        old = cluster.primary
+        since, old = datetime.now(UTC) - timedelta(seconds=5), cluster.primary
         stage.say(f"{old}: {how}")
         turn(stage, cluster)
         _more(load, stage.amount(4, 40))
-        notes.append(f"{how}: {old} → {cluster.primary}, nothing was written for {_silence(system):.1f} s")
+        notes.append(f"{how}: {old} → {cluster.primary}, nothing was written for {_silence(system, since):.1f} s")
         if not cluster.servers[old].process.alive:
             cluster.rejoin(old)
     load.stop()
@@ -109,17 +110,17 @@ def _more(load: Load, number: int) -> None:
     wait_until(lambda: load.over or load.closed >= goal, "orders go on", timeout_s=300)
 
 
-def _silence(system: System) -> float:
-    """The longest time, in seconds, in which nothing was written into the order book, within the last minute.
+def _silence(system: System, since: datetime) -> float:
+    """The longest time, in seconds, in which nothing was written into the order book.
 
     By the times of its messages in and out, which are the database's.
     """
     query = """
         with moments as (select created_at as at from outbox union all select received_at from inbox)
         select extract(epoch from max(at - before)) as s from
-            (select at, lag(at) over (order by at) as before from moments where at > now() - interval '60 s') as gaps
+            (select at, lag(at) over (order by at) as before from moments where at > :since) as gaps
     """
-    return float(system.db("order", query)[0]["s"])
+    return float(system.db("order", query, since=since)[0]["s"])
 
 
 def _without_standbys(stage: Stage, cluster: Replicated) -> Result:

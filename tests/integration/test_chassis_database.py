@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from chassis import dialect
 from chassis.db import is_passing
+from chassis.health import _probe_engine
 from chassis.patience import CONNECT_TIMEOUT_S
 from tools.nodes import Nodes
 
@@ -85,9 +86,11 @@ def test_a_standby_is_not_taken_for_the_database(database: Callable[[str], str])
     owner = dialect.single_engine(url.render_as_string(hide_password=False))
     with owner.begin() as conn:
         conn.exec_driver_sql(f'alter database "{url.database}" set default_transaction_read_only = on')
-    with pytest.raises(sa.exc.OperationalError, match="session is read-only") as refused:
-        an_engine(url.render_as_string(hide_password=False)).connect()
-    assert is_passing(refused.value)
+    engine = an_engine(url.render_as_string(hide_password=False))
+    for each in (engine, _probe_engine(engine, "patient")):
+        with pytest.raises(sa.exc.OperationalError, match="session is read-only") as refused:
+            each.connect()
+        assert is_passing(refused.value)
 
 
 def test_the_options_that_an_address_carries_stay(database: Callable[[str], str]) -> None:
