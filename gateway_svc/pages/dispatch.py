@@ -33,6 +33,14 @@ def _slot(value: str) -> str:
     return value
 
 
+def _utc(moment: datetime, zone: ZoneInfo) -> datetime | None:
+    """A moment of local time in UTC; None for one that UTC has no year for."""
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        return None
+
+
 class CallForm(BaseModel):
     """What came of a call. `slot` is the window agreed on, as `start|end`; `call_back_at` is local time.
 
@@ -156,7 +164,7 @@ class DispatchPages:
         fields["outcome"] = outcome
         zone = ZoneInfo(str(self.settings.get("TIMEZONE", "Asia/Seoul")))
         if outcome == "call_back" and minutes.isdecimal():
-            at = clock.utc_now().astimezone(zone) + timedelta(minutes=min(int(minutes), 24 * 60))
+            at = clock.utc_now().astimezone(zone) + timedelta(minutes=min(int(minutes[:5]), 24 * 60))
             fields["call_back_at"] = at.strftime("%Y-%m-%dT%H:%M")
         elif outcome != "call_back":
             fields.pop("call_back_at", None)
@@ -167,8 +175,7 @@ class DispatchPages:
         if call.outcome == "agreed" and call.slot is None:
             errors["slot"] = "is required"
         if call.call_back_at is not None:
-            local = call.call_back_at if call.call_back_at.tzinfo else call.call_back_at.replace(tzinfo=zone)
-            call = call.model_copy(update={"call_back_at": local.astimezone(UTC)})
+            call = call.model_copy(update={"call_back_at": _utc(call.call_back_at, zone)})
         if call.outcome == "call_back" and (call.call_back_at is None or call.call_back_at <= clock.utc_now()):
             errors["call_back_at"] = "must be in the future"
         return (Form(form.typed, None, errors), None) if errors else (form, call)

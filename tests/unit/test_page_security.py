@@ -97,6 +97,7 @@ def test_a_scripts_request_carries_the_signature_in_a_header() -> None:
         (_form(), {"Sec_Fetch_Site": "same-site"}),
         (_form(), {"Origin": "http://elsewhere.example"}),
         (_form(), {"Origin": "null"}),
+        (_form(), {"Origin": "http://["}),
     ],
 )
 def test_a_forged_form_does_nothing(form: dict[str, str], headers: dict[str, str]) -> None:
@@ -197,6 +198,11 @@ def test_what_people_typed_is_escaped_and_kept() -> None:
 def test_a_nul_in_a_field_is_a_fault_of_that_field() -> None:
     form = forms.read(MultiDict({"username": "a\0", "password": "x"}), schemas.SignIn, ("username", "password"))
     assert set(form.errors) == {"username"}
+
+
+def test_a_text_of_several_lines_is_taken_as_browsers_send_it_and_kept_as_it_was_typed() -> None:
+    form = forms.read(MultiDict({"reason": "이사\r\n갑니다"}), schemas.Cancel, ("reason",))
+    assert form.value == schemas.Cancel(reason="이사\n갑니다") and form["reason"] == "이사\n갑니다"
 
 
 def test_one_service_that_fails_does_not_take_the_others_parts_away() -> None:
