@@ -13,6 +13,8 @@ from babel import dates, numbers
 from gateway_svc.pages.texts import Language
 
 _DAY = {"ko": "M월 d일 (EEE)", "en": "EEE, MMM d"}
+_PHONE = re.compile(r"\b0\d{1,2}[- ]?\d{3,4}[- ]?\d{4}\b")
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _TIME = {"ko": "aaaa h:mm", "en": "h:mm a"}
 
 
@@ -76,6 +78,13 @@ def masked_phone(phone: str | None) -> str:
     digits = re.sub(r"\D", "", phone)
     head = "02" if digits.startswith("02") else digits[:3]
     return f"{head}-{'*' * max(3, len(digits) - len(head) - 4)}-{digits[-4:]}"
+
+
+def without_contacts(text: str) -> str:
+    """A message, or what is wrong with it, with phone numbers masked and without e-mail addresses: operators are shown
+    it without having asked for a contact.
+    """
+    return _EMAIL.sub("***@***", _PHONE.sub(lambda found: masked_phone(found.group()), text))
 
 
 def order_number(order_id: UUID | str) -> str:

@@ -42,7 +42,9 @@ def environment() -> jinja2.Environment:
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )
     found.globals.update(asset=assets.url, languages=LANGUAGES, products=PRODUCTS)
-    found.filters.update(masked_phone=formats.masked_phone, order_number=formats.order_number)
+    found.filters.update(
+        masked_phone=formats.masked_phone, order_number=formats.order_number, without_contacts=formats.without_contacts
+    )
     return found
 
 

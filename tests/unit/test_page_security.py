@@ -157,6 +157,20 @@ def test_what_goes_wrong_becomes_a_page_in_the_readers_language(error: Exception
     assert ("Retry-After" in response.headers) == (status == 503)
 
 
+@pytest.mark.parametrize(("referer", "again"), [
+    ("http://localhost/dispatch?order=1", "/dispatch?order=1"), ("http://elsewhere.example/dispatch", "/"),
+    ("http://localhost//elsewhere.example", "/"), ("http://[", "/"), ("", "/"),
+])  # fmt: skip
+def test_after_a_form_that_failed_one_tries_again_where_it_stood(referer: str, again: str) -> None:
+    response = _open(Site(), _request(Referer=referer, **_signed_in()))
+    assert response.status_code == 403 and f'<a class="button" href="{again}">' in response.get_data(as_text=True)
+
+
+def test_a_page_that_failed_is_tried_again_as_it_was_asked_for() -> None:
+    response = _open(Site(), _request("GET", "/ops?q=4d2f&x=1", **_signed_in()), Overloaded())
+    assert '<a class="button" href="/ops?q=4d2f&amp;x=1">' in response.get_data(as_text=True)
+
+
 def test_cookies_are_for_this_site_over_tls_and_out_of_scripts_reach() -> None:
     cookies = Cookies.of(TOKENS, {})
     order_id, response = new_id(), Response()
