@@ -19,7 +19,7 @@ from gateway_svc.changes import Board
 from gateway_svc.extensions import Limits
 from gateway_svc.pages import ask, forms, live
 from gateway_svc.pages.ask import Part
-from gateway_svc.pages.dispatch_desk import PATH, Chosen, Desk, product_names, why_refused
+from gateway_svc.pages.dispatch_desk import PATH, Chosen, Desk, why_refused
 from gateway_svc.pages.forms import Form
 from gateway_svc.pages.routing import page
 from gateway_svc.pages.view import View
@@ -200,5 +200,5 @@ class DispatchPages:
             refusal = why_refused(trouble.error, standing, view.by.subject, revision)
         return view.render(
             "dispatch/desk.html", status, desk=desk, chosen=chosen, form=form or Form({}), errors=errors,
-            refusal=refusal, standing=standing.value if standing.known else None, product_names=product_names,
+            refusal=refusal, standing=standing.value if standing.known else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from babel import dates, numbers
 
+from contracts.catalogue import PRODUCTS
 from gateway_svc.pages.texts import Language
 
 _DAY = {"ko": "M월 d일 (EEE)", "en": "EEE, MMM d"}
@@ -65,6 +67,16 @@ class Formats:
     def number(self, value: float) -> str:
         """A number with the language's separators."""
         return numbers.format_decimal(value, locale=self.language)
+
+    def product(self, product_id: str) -> str:
+        """A product's name; its id where the catalogue no longer has it."""
+        known = PRODUCTS.get(product_id)
+        return product_id if known is None else str(getattr(known, f"name_{self.language}"))
+
+    def products(self, items: Iterable[Mapping[str, Any]] | None) -> str:
+        """What was ordered: `인터넷 500M, TV 베이직 × 2`."""
+        named = ((self.product(item["product"]), item["quantity"]) for item in items or ())
+        return ", ".join(f"{name} × {n}" if n > 1 else name for name, n in named)
 
     def span(self, seconds: float) -> str:
         """How long: `3시간` or `3 hours`, in its largest unit."""

@@ -17,7 +17,7 @@ from contracts.errors import Conflict, Invalid, NotFound
 from gateway_svc.auth import Caller
 from gateway_svc.pages.ask import Part
 from gateway_svc.pages.dispatch import DispatchPages
-from gateway_svc.pages.dispatch_desk import Chosen, board_rows, product_names, week, why_refused
+from gateway_svc.pages.dispatch_desk import Chosen, board_rows, week, why_refused
 from gateway_svc.pages.formats import Formats
 from gateway_svc.pages.texts import Language, texts
 from gateway_svc.pages.view import View
@@ -221,5 +221,6 @@ def test_the_board_knows_who_works_what_is_over_and_where_a_visit_may_go() -> No
 
 def test_products_are_named_in_the_readers_language_with_how_many() -> None:
     items = [{"product": "internet-500", "quantity": 1}, {"product": "tv-basic", "quantity": 2}]
-    assert product_names(items, "en") == ["Internet 500M", "TV Basic × 2"]
-    assert product_names(None, "ko") == []
+    assert Formats("en", SEOUL).products(items) == "Internet 500M, TV Basic × 2"
+    assert Formats("en", SEOUL).products([{"product": "of-old", "quantity": 1}]) == "of-old"
+    assert Formats("ko", SEOUL).products(None) == ""
