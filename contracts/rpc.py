@@ -63,6 +63,8 @@ from contracts.rejection import RejectionCode
 
 CallOutcome = Literal["agreed", "no_answer", "call_back", "refused"]
 
+VisitState = Literal["requested", "flagged", "scheduled", "cancelling", "cancelled", "completed", "rejected"]
+
 OrderStatus = Literal[
     "accepted", "placed", "activated", "scheduled", "completed",
     "rejecting", "rejected", "cancelling", "cancelled", "fallout",

@@ -9,10 +9,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from contracts.catalogue import Product
 from contracts.rejection import RejectionCode
-from contracts.rpc import AtRisk, Fallout, Job, OrderPage, OrderStatus, Photo
+from contracts.rpc import AtRisk, Fallout, Job, OrderPage, OrderStatus, Photo, VisitState
 from gateway_svc import trace
 from gateway_svc.auth import Role
-from gateway_svc.schemas import VisitState
 
 
 class Session(BaseModel):

@@ -24,7 +24,10 @@ from gateway_svc.intake import FORWARD_LOOP, Intake
 from gateway_svc.journal import Journal
 from gateway_svc.ratelimit import SignInLock, TokenBuckets
 
-MAX_WAITING_SIGN_INS = 16
+MAX_WAITING = 16
+"""Attempts to sign in that may wait for their turn, of each kind."""
+HASHED_AT_ONCE = 2
+LOOKED_UP_AT_ONCE = 8
 
 PENDING = Gauge("gateway_journal_pending", "Orders and cancels in the journal that are still to be forwarded")
 FAILED = Gauge("gateway_journal_failed", "Journalled requests that could not be forwarded and need a person")
@@ -76,7 +79,7 @@ class Limits:
         self._user = SignInLock(failures, window_s)
         self._address = SignInLock(int(lookup(config, "SIGN_IN_ADDRESS_FAILURES", 200)), window_s)
         self._proxies = int(lookup(config, "TRUSTED_PROXIES", 0))
-        self._hashing = Semaphore(2)
+        self._hashing, self._looking_up = Semaphore(HASHED_AT_ONCE), Semaphore(LOOKED_UP_AT_ONCE)
         self.max_streams = int(lookup(config, "SSE_MAX_STREAMS", 300))
 
     def address(self, request: Request) -> str:
@@ -97,10 +100,20 @@ class Limits:
         Few passwords are checked at a time, and the lock is looked at again before each, so that many attempts at
         once count like many in a row. Raises TooManyRequests.
         """
-        user = f"{address} {username}"
-        if self._hashing.balance <= -MAX_WAITING_SIGN_INS:
+        with self._attempt(self._hashing, address, f"{address} {username}") as judged:
+            yield judged
+
+    @contextmanager
+    def look_up(self, address: str, number: str) -> Iterator[Callable[[bool], None]]:
+        """The same for one attempt to find an order by its number: where that waits for mypage, staff do not."""
+        with self._attempt(self._looking_up, address, f"{address} order {number}") as judged:
+            yield judged
+
+    @contextmanager
+    def _attempt(self, turn: Semaphore, address: str, user: str) -> Iterator[Callable[[bool], None]]:
+        if turn.balance <= -MAX_WAITING:
             raise TooManyRequests("too many sign-ins at once; come back later", retry_after_s=1.0)
-        with self._hashing:
+        with turn:
             now_s = time.monotonic()
             self._user.check(user, now_s)
             self._address.check(address, now_s)

@@ -19,11 +19,11 @@ from eventlet.event import Event
 from chassis import tracing
 from chassis.logging import get_logger
 from chassis.rpc_client import CallFailed, RemoteFault
-from contracts.errors import BY_NAME, DomainError, Invalid, NotFound
+from contracts.errors import DomainError, NotFound
 from gateway_svc.journal import Entry, Journal, Mark
+from gateway_svc.outcomes import as_told, attempted, placed, refused
 
 BATCH = 100
-MAX_ATTEMPTS = 10
 AHEAD_BATCH = 20
 AHEAD_EVERY = timedelta(seconds=1)
 AHEAD_AT_MOST = timedelta(days=1)
@@ -102,8 +102,7 @@ class Intake:
             self._blocked_until = None
             return False
         try:
-            for run in _runs([*entries, *ahead]):
-                self._settle(self._send(order, run))
+            self._pass_on(order, [*entries, *ahead])
         except FAILURES as exc:
             retry_after_s = float(getattr(exc, "retry_after_s", None) or 1.0)
             self._blocked_until = now + timedelta(seconds=min(retry_after_s, 5.0) * random.uniform(0.5, 1.0))
@@ -113,6 +112,28 @@ class Intake:
             return False
         self._blocked_until = None
         return bool(self.journal.pending(1))
+
+    def _pass_on(self, order: OrderService, entries: Sequence[Entry]) -> None:
+        """Send all of them. One that order_svc has only an error of its own for holds up no other: while others of its
+        kind go through (for a cancel, while anything does) it has that many attempts, and then needs a person.
+
+        Raises what order_svc raised where that cannot be told from a defect of the whole service.
+        """
+        passed: set[str] = set()
+        stuck: dict[UUID, tuple[Entry, RemoteFault]] = {}
+        for run in _runs(entries):
+            if run[0].kind == "cancel" and any(entry.order_id == run[0].order_id for entry, _ in stuck.values()):
+                continue  # Its order comes first.
+            try:
+                self._settle(self._send(order, run))
+                passed.add(run[0].kind)
+            except RemoteFault as fault:
+                stuck |= {entry.entry_id: (entry, fault) for entry in run}
+        marks = [attempted(entry, fault) for entry, fault in stuck.values()
+                 if entry.kind in passed or (entry.kind == "cancel" and passed)]  # fmt: skip
+        self._settle(marks)
+        if len(marks) < len(stuck):
+            raise next(iter(stuck.values()))[1]
 
     def _ahead(self, now: datetime) -> list[Entry]:
         """Cancels that are ahead of their orders, now and then."""
@@ -156,7 +177,7 @@ class Intake:
         claimed = {mark.entry_id for mark in marks if mark.state != "pending" and mark.entry_id in self._undecided}
         self._claimed |= claimed
         try:
-            self.journal.mark([_as_told(mark, mark.entry_id in claimed) for mark in marks])
+            self.journal.mark([as_told(mark, mark.entry_id in claimed) for mark in marks])
         finally:
             self._claimed -= claimed
             for entry_id in claimed:
@@ -168,14 +189,14 @@ class Intake:
         try:
             with _carrying_on(run):
                 results = order.call("place_orders", orders=[place_order(entry) for entry in run])
-            return [_placed(entry, result) for entry, result in zip(run, results, strict=True)]
+            return [placed(entry, result) for entry, result in zip(run, results, strict=True)]
         except FAILURES as exc:
             # Without an answer the next attempt repeats it. A service that answers with an error may have met one
             # order it cannot take: that one must not stop the others.
             if not _is_answer(exc):
                 raise
             if len(run) == 1:
-                return [_refused(run[0], exc)]
+                return [refused(run[0], exc)]
         return self._one_by_one(order, run)
 
     def _one_by_one(self, order: OrderService, run: Sequence[Entry]) -> list[Mark]:
@@ -191,7 +212,7 @@ class Intake:
                 failed.append((entry, exc))
         if not marks:
             raise failed[0][1]
-        return marks + [_attempted(entry, exc) for entry, exc in failed]
+        return marks + [attempted(entry, exc) for entry, exc in failed]
 
     def _cancel(self, order: OrderService, entry: Entry) -> Mark:
         try:
@@ -247,42 +268,6 @@ def _runs(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
             run.append(entry)
     if run:
         yield run
-
-
-def _placed(entry: Entry, result: dict[str, Any]) -> Mark:
-    if result["status"] == "placed":
-        stands_as = UUID(result["order_id"])
-        return Mark(entry.entry_id, "forwarded", 201, stands_as=None if stands_as == entry.order_id else stands_as)
-    _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=result["error"])
-    return Mark(entry.entry_id, "failed", _status(result["error"]), error=result["error"])
-
-
-def _refused(entry: Entry, exc: Exception) -> Mark:
-    """order_svc raised for this one order. A defect there is raised on, for the caller to try again."""
-    if not isinstance(exc, DomainError):
-        raise exc
-    _log.error("order_svc refuses this order", order_id=str(entry.order_id), error=exc.as_dict())
-    return Mark(entry.entry_id, "failed", exc.http_status, error=exc.as_dict())
-
-
-def _status(error: dict[str, Any]) -> int:
-    """The HTTP status of an error that came as a value."""
-    return BY_NAME.get(str(error.get("error")), Invalid).http_status
-
-
-def _attempted(entry: Entry, exc: Exception) -> Mark:
-    """One more failed attempt of an order whose neighbours went through."""
-    attempts = entry.attempts + 1
-    error = {"error": type(exc).__name__, "detail": str(exc)[:2000], "fields": []}
-    _log.error("order_svc cannot take this order", order_id=str(entry.order_id), attempts=attempts, error=error)
-    return Mark(entry.entry_id, "failed" if attempts >= MAX_ATTEMPTS else "pending", error=error, attempts=attempts)
-
-
-def _as_told(mark: Mark, told: bool) -> Mark:
-    """What a waiting client hears now needs no operator; what nobody hears does."""
-    if mark.state == "failed" and mark.answer is not None and told:
-        return Mark(mark.entry_id, "refused", mark.answer, mark.error, mark.attempts, mark.stands_as)
-    return Mark(mark.entry_id, mark.state, mark.answer if told else None, mark.error, mark.attempts, mark.stands_as)
 
 
 def _is_answer(exc: Exception) -> bool:

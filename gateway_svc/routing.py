@@ -82,8 +82,28 @@ class Route:
             raise Forbidden(f"this needs one of the roles {', '.join(sorted(self.roles))}; yours is {caller.role}")
 
 
+class Asked:
+    """What a request of a route and one of a page have alike: who asks, and about which order."""
+
+    __slots__ = ()
+    caller: Caller | None
+    order_id: UUID | None
+
+    @property
+    def by(self) -> Caller:
+        """The caller of a route or page that has roles."""
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def order(self) -> str:
+        """The order id of a route or page that has one, as text."""
+        assert self.order_id is not None
+        return str(self.order_id)
+
+
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Asked):
     """One request, checked: `body` and `query` are of the route's models, `order_id` comes from the path."""
 
     request: Request
@@ -92,18 +112,6 @@ class Call:
     path: Mapping[str, str]
     body: Any
     query: Any
-
-    @property
-    def by(self) -> Caller:
-        """The caller of a route that has roles."""
-        assert self.caller is not None
-        return self.caller
-
-    @property
-    def order(self) -> str:
-        """The order id of a route that has one, as text."""
-        assert self.order_id is not None
-        return str(self.order_id)
 
 
 @dataclass(frozen=True, slots=True)

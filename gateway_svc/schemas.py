@@ -6,12 +6,11 @@ Orders and results are the types of `contracts`; here is only what belongs to HT
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,50 +24,15 @@ from pydantic import (
 from contracts.events import JobResults
 from contracts.orders import Customer, Note, Value, text
 from contracts.rejection import RejectionCode
-from contracts.rpc import CallOutcome, OrderStatus
+from contracts.rpc import CallOutcome, OrderStatus, VisitState
+from contracts.times import Day, Instant, is_date
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
-)
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-def _rfc3339(value: Any) -> Any:
-    """The moment: strict bodies take no text for a time, so the text is read here, and stricter."""
-    message = "must be a time as in RFC 3339, such as 2026-11-25T09:00:00Z"
-    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
-        raise ValueError(message)
-    try:
-        return datetime.fromisoformat(value.upper())
-    except ValueError as exc:
-        raise ValueError(message) from exc
-
-
-def _in_range(value: datetime) -> datetime:
-    if not _EARLIEST <= value < _LATEST:
-        raise ValueError("must lie in the years 2000 to 2099")
-    return value.astimezone(UTC)
-
-
-def _plain_date(value: Any) -> Any:
-    if not isinstance(value, str) or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value, re.ASCII) is None:
-        raise ValueError("must be a date such as 2026-11-25")
-    return value
-
-
-def _date_in_range(value: date) -> date:
-    if not 2000 <= value.year < 2100:
-        raise ValueError("must lie in the years 2000 to 2099")
-    return value
-
-
 def _moment(value: str) -> str:
     """A time or a date, in range, as text: scheduling knows the local time zone."""
-    model: TypeAdapter[Any] = _DAY if len(value) <= len("2026-11-25") else _INSTANT
+    model: TypeAdapter[Any] = _DAY if is_date(value) else _INSTANT
     try:
         model.validate_python(value)
     except ValidationError as exc:
@@ -90,15 +54,11 @@ def _whole_number(value: Any) -> Any:
     return value
 
 
-Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_range)]
-Day = Annotated[date, BeforeValidator(_plain_date), AfterValidator(_date_in_range)]
 Moment = Annotated[str, AfterValidator(_moment), Field(description="RFC 3339 time or date", max_length=40)]
 Cursor = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[A-Za-z0-9_=.:-]+$")]
 _DAY: TypeAdapter[Any] = TypeAdapter(Day)
 _INSTANT: TypeAdapter[Any] = TypeAdapter(Instant)
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), BeforeValidator(_whole_number)]
-
-VisitState = Literal["requested", "flagged", "scheduled", "cancelling", "cancelled", "completed", "rejected"]
 
 
 class SignIn(Value):

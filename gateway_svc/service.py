@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from werkzeug.wrappers import Request, Response
 
 from chassis import clock
@@ -40,6 +39,8 @@ from gateway_svc.pages import dispatch, my_sign_in, mypage, operations, sign_in,
 from gateway_svc.routing import ROUTES, Answer, Call, Route, route
 
 VERSION = "1.0.0"
+DATABASE_TIMEOUT_S = 5.0
+"""Of signing in, and of writing down who did what: longer than a page's parts have, shorter than people wait."""
 
 # Not routes of ours: every service answers these.
 OPERATED = [
@@ -122,24 +123,20 @@ class GatewayService(
     def audit(
         self, caller: Caller, action: str, order_id: UUID | None, status: int, target: str | None = None
     ) -> None:
-        """Write down what staff did; where the database is away, the log keeps it."""
+        """Write down who did what; where the database is away or slow, the log keeps it."""
         record: dict[str, Any] = {
             "username": caller.subject, "role": caller.role, "action": action, "order_id": order_id, "status": status,
             "target": target,
         }
         try:
-            with self.database.transaction() as tx:
+            with staff.answering(DATABASE_TIMEOUT_S, "the audit log"), self.database.transaction() as tx:
                 staff.audit(tx.conn, key=new_id(), at=tx.now, **record)
-        except sa.exc.SQLAlchemyError as exc:
+        except Unavailable as exc:
             self.logging.error("audit_record_not_stored", error=str(exc), **record)
 
     def _staff_user(self, username: str) -> staff.StaffUser | None:
-        try:
-            with self.database.read() as conn:
-                return staff.find(conn, username)
-        except sa.exc.SQLAlchemyError as exc:
-            self.logging.error("staff_users_unreachable", error=str(exc))
-            raise Unavailable("sign-in is not possible at the moment", retry_after_s=5.0) from exc
+        with staff.answering(DATABASE_TIMEOUT_S, "the list of staff"), self.database.read() as conn:
+            return staff.find(conn, username)
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -86,16 +88,22 @@ def audited(
 
 def read_audit(database: StoreSession, timeout_s: float, limit: int, **wanted: Any) -> list[dict[str, Any]]:
     """Audit records (see `audited`). Raises Unavailable where the database does not answer within `timeout_s`."""
+    with answering(timeout_s, "the audit log"), database.read() as conn:
+        return audited(conn, limit, **wanted)
+
+
+@contextmanager
+def answering(timeout_s: float, what: str) -> Iterator[None]:
+    """Raise Unavailable where the database fails in this block, or does not answer within `timeout_s`."""
     deadline = Timeout(timeout_s)
     try:
-        with database.read() as conn:
-            return audited(conn, limit, **wanted)
+        yield
     except sa.exc.SQLAlchemyError as error:
-        _log.warning("audit_log_unreachable", error=str(error))
-        raise Unavailable("the audit log cannot be read") from error
+        _log.warning("gateway_database_unreachable", what=what, error=str(error))
+        raise Unavailable(f"{what} cannot be reached", retry_after_s=5.0) from error
     except Timeout as raised:
         if raised is not deadline:
             raise
-        raise Unavailable(f"the audit log did not answer within {timeout_s:g} s") from raised
+        raise Unavailable(f"{what} did not answer within {timeout_s:g} s", retry_after_s=5.0) from raised
     finally:
         deadline.cancel()

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from contracts.errors import Invalid
 from contracts.orders import Note, Value, text
-from contracts.rpc import CallOutcome
+from contracts.rpc import CallOutcome, VisitState
+from contracts.times import Day, Instant, is_date
 from scheduling_svc.windows import Grid
-
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
-)
-
-VisitState = Literal["requested", "flagged", "scheduled", "cancelling", "cancelled", "completed", "rejected"]
-
-
-def _rfc3339(value: Any) -> Any:
-    if not isinstance(value, str) or _RFC3339.fullmatch(value) is None:
-        raise ValueError("must be a time as in RFC 3339, such as 2026-11-25T09:00:00Z")
-    return value
-
-
-def _utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as exc:
-        raise ValueError("must be a time between the years 1 and 9999 in UTC") from exc
-
-
-def _plain_date(value: Any) -> Any:
-    if not isinstance(value, str) or re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value, re.ASCII) is None:
-        raise ValueError("must be a date such as 2026-11-25")
-    return value
-
-
-def _date_in_range(value: date) -> date:
-    if not 2000 <= value.year < 2100:
-        raise ValueError("must lie in the years 2000 to 2099")
-    return value
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
 
 
 class Call(Value):
@@ -103,9 +69,11 @@ class VisitClaim(OneOrder, NextClaim):
 class BoardDay(Value):
     """A local day; `date` as in 2026-11-25."""
 
-    date: Annotated[date, BeforeValidator(_plain_date), AfterValidator(_date_in_range)]
+    date: Day
 
 
+_DAY: TypeAdapter[date] = TypeAdapter(Day)
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 _Checked = TypeVar("_Checked", bound=BaseModel)
 
 
@@ -132,10 +100,10 @@ def moment(field: str, value: Any, grid: Grid) -> datetime:
     if not isinstance(value, str):
         raise Invalid(f"{field} {message}", [{"field": field, "message": message}])
     try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value, re.ASCII):
-            return datetime.combine(date.fromisoformat(value), time(), grid.timezone).astimezone(UTC)
-        return _utc(datetime.fromisoformat(_rfc3339(value.upper())))
-    except (ValueError, OverflowError) as exc:
+        if is_date(value):
+            return datetime.combine(_DAY.validate_python(value), time(), grid.timezone).astimezone(UTC)
+        return _INSTANT.validate_python(value)
+    except ValidationError as exc:
         raise Invalid(f"{field} {message}", [{"field": field, "message": message}]) from exc
 
 

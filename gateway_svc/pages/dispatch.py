@@ -19,7 +19,7 @@ from gateway_svc.changes import Board
 from gateway_svc.extensions import Limits
 from gateway_svc.pages import ask, forms, live
 from gateway_svc.pages.ask import Part
-from gateway_svc.pages.dispatch_desk import PATH, Chosen, Desk, product_names, why_refused
+from gateway_svc.pages.dispatch_desk import PATH, Chosen, Desk, why_refused
 from gateway_svc.pages.forms import Form
 from gateway_svc.pages.routing import page
 from gateway_svc.pages.view import View
@@ -31,6 +31,14 @@ def _slot(value: str) -> str:
     if len(parts) != 3:
         raise ValueError("must be a technician, a start and an end")
     return value
+
+
+def _utc(moment: datetime, zone: ZoneInfo) -> datetime | None:
+    """A moment of local time in UTC; None for one that UTC has no year for."""
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 class CallForm(BaseModel):
@@ -156,7 +164,7 @@ class DispatchPages:
         fields["outcome"] = outcome
         zone = ZoneInfo(str(self.settings.get("TIMEZONE", "Asia/Seoul")))
         if outcome == "call_back" and minutes.isdecimal():
-            at = clock.utc_now().astimezone(zone) + timedelta(minutes=min(int(minutes), 24 * 60))
+            at = clock.utc_now().astimezone(zone) + timedelta(minutes=min(int(minutes[:5]), 24 * 60))
             fields["call_back_at"] = at.strftime("%Y-%m-%dT%H:%M")
         elif outcome != "call_back":
             fields.pop("call_back_at", None)
@@ -167,8 +175,7 @@ class DispatchPages:
         if call.outcome == "agreed" and call.slot is None:
             errors["slot"] = "is required"
         if call.call_back_at is not None:
-            local = call.call_back_at if call.call_back_at.tzinfo else call.call_back_at.replace(tzinfo=zone)
-            call = call.model_copy(update={"call_back_at": local.astimezone(UTC)})
+            call = call.model_copy(update={"call_back_at": _utc(call.call_back_at, zone)})
         if call.outcome == "call_back" and (call.call_back_at is None or call.call_back_at <= clock.utc_now()):
             errors["call_back_at"] = "must be in the future"
         return (Form(form.typed, None, errors), None) if errors else (form, call)
@@ -193,5 +200,5 @@ class DispatchPages:
             refusal = why_refused(trouble.error, standing, view.by.subject, revision)
         return view.render(
             "dispatch/desk.html", status, desk=desk, chosen=chosen, form=form or Form({}), errors=errors,
-            refusal=refusal, standing=standing.value if standing.known else None, product_names=product_names,
+            refusal=refusal, standing=standing.value if standing.known else None,
         )

@@ -15,7 +15,6 @@ from uuid import NAMESPACE_URL, uuid5
 
 from chassis import clock
 from chassis.rpc_client import RpcClient
-from contracts.catalogue import PRODUCTS
 from contracts.errors import DomainError, Invalid
 from contracts.ids import is_uuid7
 from gateway_svc.pages import ask
@@ -218,12 +217,6 @@ def why_refused(error: DomainError | None, visit: Part, me: str, revision: int |
     if visit.value["state"] not in OPEN:
         return "closed"
     return "moved" if revision not in (None, visit.value["revision"]) else "taken"
-
-
-def product_names(items: Sequence[Mapping[str, Any]] | None, language: str) -> list[str]:
-    """What was ordered, in the reader's language, with how many."""
-    named = ((PRODUCTS[item["product"]], item["quantity"]) for item in items or ())
-    return [getattr(product, f"name_{language}") + (f" × {n}" if n > 1 else "") for product, n in named]
 
 
 def _date(text: str | None) -> date | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,12 @@ from zoneinfo import ZoneInfo
 
 from babel import dates, numbers
 
+from contracts.catalogue import PRODUCTS
 from gateway_svc.pages.texts import Language
 
 _DAY = {"ko": "M월 d일 (EEE)", "en": "EEE, MMM d"}
+_PHONE = re.compile(r"\b0\d{1,2}[- ]?\d{3,4}[- ]?\d{4}\b")
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 _TIME = {"ko": "aaaa h:mm", "en": "h:mm a"}
 
 
@@ -64,6 +68,16 @@ class Formats:
         """A number with the language's separators."""
         return numbers.format_decimal(value, locale=self.language)
 
+    def product(self, product_id: str) -> str:
+        """A product's name; its id where the catalogue no longer has it."""
+        known = PRODUCTS.get(product_id)
+        return product_id if known is None else str(getattr(known, f"name_{self.language}"))
+
+    def products(self, items: Iterable[Mapping[str, Any]] | None) -> str:
+        """What was ordered: `인터넷 500M, TV 베이직 × 2`."""
+        named = ((self.product(item["product"]), item["quantity"]) for item in items or ())
+        return ", ".join(f"{name} × {n}" if n > 1 else name for name, n in named)
+
     def span(self, seconds: float) -> str:
         """How long: `3시간` or `3 hours`, in its largest unit."""
         return dates.format_timedelta(timedelta(seconds=seconds), threshold=1.2, locale=self.language)
@@ -76,6 +90,13 @@ def masked_phone(phone: str | None) -> str:
     digits = re.sub(r"\D", "", phone)
     head = "02" if digits.startswith("02") else digits[:3]
     return f"{head}-{'*' * max(3, len(digits) - len(head) - 4)}-{digits[-4:]}"
+
+
+def without_contacts(text: str) -> str:
+    """A message, or what is wrong with it, with phone numbers masked and without e-mail addresses: operators are shown
+    it without having asked for a contact.
+    """
+    return _EMAIL.sub("***@***", _PHONE.sub(lambda found: masked_phone(found.group()), text))
 
 
 def order_number(order_id: UUID | str) -> str:

@@ -29,8 +29,11 @@ class Form(Generic[M]):
 
 
 def read(fields: MultiDict[str, str], model: type[M], names: Iterable[str], **more: Any) -> Form[M]:
-    """The fields `names` (dots nest: `customer.phone`) and `more` values as `model`. Empty fields count as left out."""
-    typed = {name: fields.get(name, "") for name in names}
+    """The fields `names` (dots nest: `customer.phone`) and `more` values as `model`. Empty fields count as left out.
+
+    Browsers end the lines of a text with CR LF (HTML, 4.10.21.6); here they end with LF, as they were typed.
+    """
+    typed = {name: fields.get(name, "").replace("\r\n", "\n") for name in names}
     values: dict[str, Any] = dict(more)
     for name, text in typed.items():
         if text.strip():

@@ -55,7 +55,7 @@ class OrderSignInPages:
         if number is None or phone is None:
             return self._order_sign_in_form(view, form, 422, errors=errors)
         try:
-            with self.limits.sign_in(self.limits.address(view.request), f"order {number[-SHORT:]}") as judged:
+            with self.limits.look_up(self.limits.address(view.request), number[-SHORT:]) as judged:
                 order_id = None
                 try:
                     order_id = self._find_order(number, phone)

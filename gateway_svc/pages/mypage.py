@@ -23,6 +23,8 @@ from gateway_svc.pages.sessions import Cookies, my_path
 from gateway_svc.pages.view import View
 
 SUBSCRIBER: frozenset[Role] = frozenset({"subscriber"})
+REASON_LENGTH = 400
+"""Of a reason that is too long, or otherwise no note."""
 
 
 class MyPages:
@@ -92,7 +94,7 @@ class MyPages:
         """Cancel the order; where it is too late, say why."""
         assert view.order_id is not None
         form = forms.read(view.request.form, schemas.Cancel, ("reason",))
-        reason = form.value.reason if form.value else form["reason"][:400]
+        reason = form.value.reason if form.value else _readable(form["reason"])
         try:
             ordering.cancel(self, view.order_id, reason, view.by.subject, self._my_timeout_s)
         except Conflict:
@@ -162,6 +164,14 @@ class MyPages:
         owner = ordering.owner(self, wire.order_id_from(order_id), clock.utc_now())
         Cookies.of(self.tokens, self.settings).sign_in(response, owner, clock.utc_now())
         return response
+
+
+def _readable(reason: str) -> str:
+    """What can be kept of a reason that breaks the rules of a note. A cancel does not fail for the words it comes with,
+    and nothing goes into the journal that order_svc could not store.
+    """
+    printable = "".join(char if char.isprintable() else " " for char in reason)
+    return " ".join(printable.split())[:REASON_LENGTH]
 
 
 def _by_day(view: View, windows: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from uuid import UUID
 
@@ -13,16 +12,12 @@ from gateway_svc import parked
 from gateway_svc.intake import Intake
 from gateway_svc.operated import GATEWAY, UNREACHABLE, Operated
 from gateway_svc.pages.ask import Part, question, together
-from gateway_svc.pages.formats import masked_phone
 from gateway_svc.pages.routing import page
 from gateway_svc.pages.view import View, local_path
 from gateway_svc.routing import OPERATOR
 
 LOOKED_THROUGH = 200
 """Messages of a service among which the one to drop is looked for, to show it again."""
-
-_PHONE = re.compile(r"\b0\d{1,2}[- ]?\d{3,4}[- ]?\d{4}\b")
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 
 
 class ParkedPages(Operated):
@@ -68,7 +63,7 @@ class ParkedPages(Operated):
                      None)  # fmt: skip
         return view.render(
             "operations/drop.html", status, service=service, message_id=str(message_id), message=found,
-            body=without_contacts(found["body"]) if found else "", missing=listed.missing, failure=failure,
+            missing=listed.missing, failure=failure,
             back=local_path(view.request.values.get("next"), "/ops"),
         )
 
@@ -89,8 +84,3 @@ class ParkedPages(Operated):
         if service not in (*self.services, GATEWAY):
             raise NotFound(f"there is no service {service}")
         return service, message_id
-
-
-def without_contacts(body: str) -> str:
-    """A message's text with phone numbers masked and e-mail addresses left out: it is shown without being asked for."""
-    return _EMAIL.sub("***@***", _PHONE.sub(lambda found: masked_phone(found.group()), body))

@@ -25,7 +25,7 @@ from gateway_svc.pages import sessions
 from gateway_svc.pages.formats import Formats
 from gateway_svc.pages.sessions import Cookies, Session
 from gateway_svc.pages.texts import LANGUAGE_COOKIE, LANGUAGES, language_of, texts
-from gateway_svc.pages.view import View
+from gateway_svc.pages.view import View, local_path
 from gateway_svc.routing import ANYONE, Route, target_of
 
 PAGES: list[Route] = []
@@ -129,6 +129,14 @@ def _to_sign_in(view: View, session: Session) -> Response:
     return view.redirect(f"{SIGN_IN[session]}?next={quote(wanted)}")
 
 
+def _where_again(request: Request) -> str:
+    """Where to try again: this page, or the one on which the form stood that was sent."""
+    if request.method == "GET":
+        return local_path(request.full_path.rstrip("?"), "/")
+    host, slash, rest = request.headers.get("Referer", "").partition("://")[2].partition("/")
+    return local_path(slash + rest, "/") if host == request.host else "/"
+
+
 def error_page(view: View, error: Exception) -> Response:
     """What went wrong, in the reader's language, with what they can do; never what is inside."""
     if isinstance(error, CallFailed | RemoteFault):
@@ -140,7 +148,7 @@ def error_page(view: View, error: Exception) -> Response:
     kind = f"error-{status}" if f"error-{status}" in view.t else "error-any"
     shows_detail = isinstance(error, DomainError) and status in (409, 422)
     response = view.render(
-        "error.html", status, kind=kind, detail=str(error) if shows_detail else None,
+        "error.html", status, kind=kind, again=_where_again(view.request), detail=str(error) if shows_detail else None,
         request_id=view.request.environ.get("chassis.request_id", ""),
     )
     if "Retry-After" in answer.headers:

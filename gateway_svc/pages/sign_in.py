@@ -44,9 +44,9 @@ class SignInPages:
             return view.redirect(_destination(view, view.caller))
         return view.render("sign_in.html", form=forms.Form({}), failure=None)
 
-    @page("POST", "/signin")
+    @page("POST", "/signin", audited=False)
     def sign_in_staff(self, view: View) -> Response:
-        """Sign in as staff; repeated failures lock the caller out for a while."""
+        """Sign in as staff; repeated failures lock the caller out for a while. `staff_caller` writes the record."""
         form = forms.read(view.request.form, schemas.SignIn, ("username", "password"))
         if form.value is None:
             return view.render("sign_in.html", 422, form=form, failure="sign-in-incomplete")

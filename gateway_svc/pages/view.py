@@ -14,13 +14,14 @@ from gateway_svc.auth import Caller
 from gateway_svc.pages import render
 from gateway_svc.pages.formats import Formats
 from gateway_svc.pages.texts import Language, Texts
+from gateway_svc.routing import Asked
 
 SCRIPT_HEADER = "Oss-Script"
 """Sent by our scripts: they want an answer they can work with, not a way to the sign-in page."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class View(Asked):
     """One request. `csrf` goes into every form; `path` holds the values of the path, `order_id` the checked one."""
 
     request: Request
@@ -34,18 +35,6 @@ class View:
     @property
     def language(self) -> Language:
         return self.t.language
-
-    @property
-    def by(self) -> Caller:
-        """The caller of a page that has roles."""
-        assert self.caller is not None
-        return self.caller
-
-    @property
-    def order(self) -> str:
-        """The order id of a page that has one, as text."""
-        assert self.order_id is not None
-        return str(self.order_id)
 
     @property
     def from_script(self) -> bool:

@@ -21,10 +21,11 @@ LIVE_WITHIN_S = 1.5
 """From the answer to the technician to the changed page. The promise is a second; a busy machine gets a little more."""
 
 NOTE_CHANGES = """() => {
+  const now = () => document.getElementById("headline").dataset.stage;
+  let last = now();
   window.seen = [];
   new MutationObserver(() => {
-    const stage = document.getElementById("headline").dataset.stage;
-    if (stage !== window.seen.at(-1)?.stage) window.seen.push({ stage, at: Date.now() });
+    if (now() !== last) window.seen.push({ stage: last = now(), at: Date.now() });
   }).observe(document.body, { childList: true, subtree: true });
 }"""
 
@@ -89,6 +90,18 @@ def test_the_page_connects_again_after_the_gateway_was_away_and_shows_what_happe
     expect(page.locator("[data-live-state].on")).to_be_visible(timeout=60_000)
     client.call("POST", f"/api/jobs/{order_id}/complete", as_="kim", json={"results": RESULTS})
     expect(stage(page, "completed")).to_be_visible()
+
+
+def test_an_open_page_whose_session_has_ended_leads_to_sign_in(
+    new_page: Callable[..., Page], system: System, client: Client, a_scheduled_order: Callable[..., Json]
+) -> None:
+    page = new_page("en", expected=[r"ERR_|events|Failed to load|EventSource"])
+    order_id = come_back(page, a_scheduled_order(client, "kim", an_order(phone=PHONE)))
+    page.context.clear_cookies(name="oss_order")
+    system.kill("gateway")
+    system.start("gateway")
+    page.wait_for_url("**/my?next=**", timeout=60_000)
+    expect(page.locator("[name=number]")).to_have_value(order_number(order_id))
 
 
 def test_nothing_is_asked_again_while_the_stream_stands(

@@ -267,3 +267,17 @@ def test_a_job_that_cannot_be_sent_now_holds_up_no_other(
     phone.page.locator("[data-send-now]").click()
     phone.shows_kept(0)
     assert job_of(client, stuck)["state"] == "started"
+
+
+def test_a_phone_without_room_sends_the_form_as_it_is(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    phone = a_phone()
+    phone.page.add_init_script(
+        "IDBObjectStore.prototype.put = () => { throw new DOMException('no room', 'QuotaExceededError'); }"
+    )
+    phone.open_job(order["order_id"])
+    phone.start()
+    phone.page.wait_for_url("**?notice=job-started")
+    assert job_of(client, order)["state"] == "started"

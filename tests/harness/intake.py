@@ -31,6 +31,7 @@ class OrderSvc:
         self.down: Exception | None = None
         self.poison: set[str] = set()
         self.invalid: set[str] = set()
+        self.indigestible: set[str] = set()
         self.unknown: set[str] = set()
         self.before_answer: Callable[[], None] = lambda: None
 
@@ -40,6 +41,8 @@ class OrderSvc:
         if method == "cancel_order":
             if arguments["order_id"] in self.poison:
                 raise Conflict("the order is closed")
+            if arguments["order_id"] in self.indigestible:
+                raise RemoteFault("order.cancel_order: ValueError: a NUL in the reason")
             if arguments["order_id"] in self.unknown:
                 raise NotFound("there is no such order")
             self.cancelled.append(arguments["order_id"])

@@ -197,3 +197,17 @@ def running_scheduling(nodes: Nodes, databases: Databases) -> Iterator[Schedulin
         container.stop()
         databases.drop(database_uri)
         nodes.drop_vhost(vhost)
+
+
+@pytest.fixture(scope="module")
+def running(nodes: Nodes, databases: Databases) -> Iterator[Scheduling]:
+    """One service for all tests of the module that imports this."""
+    with running_scheduling(nodes, databases) as service:
+        yield service
+
+
+@pytest.fixture
+def scheduling(running: Scheduling, monkeypatch: pytest.MonkeyPatch) -> Scheduling:
+    """The same, as a test begins with it; import `running` as well."""
+    running.begin(monkeypatch)
+    return running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,14 +15,12 @@ import requests
 from contracts.changes import Change
 from contracts.errors import Conflict, Forbidden, Invalid, NotFound
 from contracts.rpc import PHOTO_BYTES_MAX, PHOTOS_MAX, Job
-from fieldwork_svc.service import FieldworkService
 from tests.harness.client import Client, an_order
-from tests.harness.containers import engine, fresh_vhost, running, wiretap
-from tests.harness.databases import Databases
-from tests.integration.test_fieldwork_jobs import RESULTS, Fieldwork, a_cancel, a_visit
-from tools.nodes import Nodes
+from tests.integration.test_fieldwork_jobs import RESULTS, Fieldwork, a_cancel, a_visit, fieldwork
 from tools.system import System
 from tools.waiting import wait_until
+
+__all__ = ["fieldwork"]
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF" + b"\0" * 500
 PNG = b"\x89PNG\r\n\x1a\n" + b"\1" * 500
@@ -39,20 +36,6 @@ class Announced(list[Change]):
         found = {change.key for change in self if change.topic == "jobs"}
         self.clear()
         return found
-
-
-@pytest.fixture(scope="module")
-def fieldwork(databases: Databases, nodes: Nodes) -> Iterator[Fieldwork]:
-    """One service for all tests here; each uses orders of its own."""
-    uri = databases.fresh("fieldwork")
-    with (
-        fresh_vhost(nodes) as amqp_uri,
-        wiretap(amqp_uri) as tap,
-        engine(uri) as db,
-        running(FieldworkService, uri, amqp_uri) as container,
-    ):
-        yield Fieldwork(container, tap, db)
-    databases.drop(uri)
 
 
 def add(fieldwork: Fieldwork, order_id: str, photo_id: str, content: bytes = JPEG, by: str = "tech-1") -> Any:

@@ -164,6 +164,13 @@ def test_a_cancel_is_written_down_and_said(lonely: LonelyGateway, visitor: Visit
     assert entry.body == {"reason": "이사", "requested_by": f"subscriber:{order_id}"}
 
 
+def test_a_cancel_does_not_fail_for_its_words_and_poisons_no_journal(lonely: LonelyGateway, visitor: Visitor) -> None:
+    order_id = order_of(sign_up(visitor))
+    visitor.post(f"/my/{order_id}/cancel", {"reason": "이사\0\x07 갑니다 " + "x" * 600})
+    (entry,) = [entry for entry in entries(lonely) if entry.kind == "cancel" and str(entry.order_id) == order_id]
+    assert entry.body["reason"] == ("이사 갑니다 " + "x" * 600)[:400]
+
+
 def test_the_calendar_being_away_is_said(lonely: LonelyGateway, visitor: Visitor) -> None:
     order_id = order_of(sign_up(visitor))
     shown = visitor.get(f"/my/{order_id}/visit")

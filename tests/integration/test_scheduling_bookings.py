@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,24 +14,12 @@ from scheduling_svc import appointments
 from scheduling_svc.models import Base
 from scheduling_svc.requests import Appointment, checked
 from scheduling_svc.service import SAGA
-from tests.harness.databases import Databases
-from tests.harness.scheduling import Scheduling, an_appointment, at_seoul, running_scheduling
-from tools.nodes import Nodes
+from tests.harness.scheduling import Scheduling, an_appointment, at_seoul, running, scheduling
+
+__all__ = ["running", "scheduling"]
 
 RESULTS = {"ont_serial": "ABCD12345678", "rx_power_dbm": -18.5, "down_mbps": 480}
 UNKNOWN = "01939c00-0000-7000-8000-000000000001"
-
-
-@pytest.fixture(scope="module")
-def running(nodes: Nodes, databases: Databases) -> Iterator[Scheduling]:
-    with running_scheduling(nodes, databases) as service:
-        yield service
-
-
-@pytest.fixture
-def scheduling(running: Scheduling, monkeypatch: pytest.MonkeyPatch) -> Scheduling:
-    running.begin(monkeypatch)
-    return running
 
 
 def test_an_appointment_without_a_technician_takes_the_best_one_and_says_so(scheduling: Scheduling) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,22 +16,10 @@ from contracts.events import decode
 from scheduling_svc.domain import RequestVisit
 from scheduling_svc.seed import seed
 from scheduling_svc.service import SAGA
-from tests.harness.databases import Databases
-from tests.harness.scheduling import HEARD, TECHNICIANS, Scheduling, a_request, running_scheduling
-from tools.nodes import Nodes
+from tests.harness.scheduling import HEARD, TECHNICIANS, Scheduling, a_request, running, scheduling
 from tools.waiting import wait_until
 
-
-@pytest.fixture(scope="module")
-def running(nodes: Nodes, databases: Databases) -> Iterator[Scheduling]:
-    with running_scheduling(nodes, databases) as service:
-        yield service
-
-
-@pytest.fixture
-def scheduling(running: Scheduling, monkeypatch: pytest.MonkeyPatch) -> Scheduling:
-    running.begin(monkeypatch)
-    return running
+__all__ = ["running", "scheduling"]
 
 
 def call_customer(scheduling: Scheduling, order_id: str, outcome: str, **more: Any) -> Any:

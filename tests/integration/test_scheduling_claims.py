@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,25 +14,13 @@ from contracts.changes import EXCHANGE, Change
 from contracts.errors import Conflict, Invalid, NotFound
 from scheduling_svc import call_queue, claims, policy
 from scheduling_svc.service import SAGA
-from tests.harness.databases import Databases
-from tests.harness.scheduling import Scheduling, an_appointment, running_scheduling
-from tools.nodes import Nodes
+from tests.harness.scheduling import Scheduling, an_appointment, running, scheduling
 from tools.waiting import wait_until
+
+__all__ = ["running", "scheduling"]
 
 POLICY = policy.urgency({})
 LASTS = policy.claim_lasts({})
-
-
-@pytest.fixture(scope="module")
-def running(nodes: Nodes, databases: Databases) -> Iterator[Scheduling]:
-    with running_scheduling(nodes, databases) as service:
-        yield service
-
-
-@pytest.fixture
-def scheduling(running: Scheduling, monkeypatch: pytest.MonkeyPatch) -> Scheduling:
-    running.begin(monkeypatch)
-    return running
 
 
 def claim(scheduling: Scheduling, order_id: str, by: str = "anna") -> Any:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduling_svc import call_queue, models, policy
 from scheduling_svc.domain import Visit
 from scheduling_svc.urgency import NOT_DUE, call_place
-from tests.harness.databases import Databases
-from tests.harness.scheduling import WEDNESDAY_8_AM, Scheduling, running_scheduling
-from tools.nodes import Nodes
+from tests.harness.scheduling import WEDNESDAY_8_AM, Scheduling, running, scheduling
+
+__all__ = ["running", "scheduling"]
 
 POLICY = policy.urgency({})
-
-
-@pytest.fixture(scope="module")
-def running(nodes: Nodes, databases: Databases) -> Iterator[Scheduling]:
-    with running_scheduling(nodes, databases) as service:
-        yield service
-
-
-@pytest.fixture
-def scheduling(running: Scheduling, monkeypatch: pytest.MonkeyPatch) -> Scheduling:
-    running.begin(monkeypatch)
-    return running
 
 
 def some_visits(now: datetime) -> st.SearchStrategy[list[Visit]]:

@@ -13,8 +13,8 @@ import pytest
 from chassis.rpc_client import DeadlineExceeded, NoRoute, RemoteFault
 from contracts.ids import new_id
 from gateway_svc import journal_page, parked
-from gateway_svc.intake import MAX_ATTEMPTS
 from gateway_svc.journal import Journal
+from gateway_svc.outcomes import MAX_ATTEMPTS
 from tests.harness.intake import Clock, OrderSvc, a_cancel, an_intake, an_order, drain
 
 
@@ -178,6 +178,36 @@ def test_a_defect_of_the_whole_service_makes_no_order_fail(journal: Journal) -> 
     svc.down = None
     drain(intake, svc)
     assert len(svc.placed) == 2 * MAX_ATTEMPTS
+
+
+def test_a_poisonous_cancel_holds_up_no_order_and_ends_with_a_person(journal: Journal) -> None:
+    svc, clock = OrderSvc(), Clock()
+    intake = an_intake(journal, svc, clock=clock)
+    cancelled = new_id()
+    svc.indigestible.add(str(cancelled))
+    journal.append(a_cancel(cancelled))
+    for turn in range(MAX_ATTEMPTS):
+        assert journal.failed(10) == []
+        journal.append(an_order())
+        intake.forward(svc)
+        assert len(svc.placed) == turn + 1 and not intake.is_blocked, "the order went past the cancel"
+        clock.now += timedelta(seconds=10)
+    assert [entry.order_id for entry in journal.failed(10)] == [cancelled]
+
+
+def test_a_poisonous_order_alone_holds_up_nobody_but_its_own_cancel(journal: Journal) -> None:
+    svc = OrderSvc()
+    intake = an_intake(journal, svc)
+    poisonous, other = an_order(), an_order()
+    svc.poison.add(str(poisonous.order_id))
+    svc.indigestible.add(str(poisonous.order_id))
+    for entry in (poisonous, a_cancel(poisonous.order_id), a_cancel(other.order_id), other):
+        journal.append(entry)
+    intake.forward(svc)
+    assert svc.placed == svc.cancelled == [str(other.order_id)]
+    assert [(entry.kind, entry.order_id) for entry in journal.pending(10)] == [
+        ("order", poisonous.order_id), ("cancel", poisonous.order_id),
+    ]
 
 
 def test_a_journalled_cancel_follows_its_order(journal: Journal) -> None:

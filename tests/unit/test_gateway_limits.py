@@ -10,7 +10,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from contracts.errors import Overloaded, TooManyRequests
-from gateway_svc.extensions import MAX_WAITING_SIGN_INS, Limits
+from gateway_svc.extensions import MAX_WAITING, Limits
 from gateway_svc.ratelimit import SignInLock, TokenBuckets
 
 
@@ -80,7 +80,34 @@ def test_many_guesses_at_once_count_like_many_in_a_row() -> None:
 
     answers = list(eventlet.GreenPool(100).imap(guess, range(100)))
     assert answers.count("checked") == len(checked) <= 5 + 1
-    assert MAX_WAITING_SIGN_INS < 100
+    assert MAX_WAITING < 100
+
+
+def test_orders_that_are_looked_up_slowly_keep_no_staff_waiting() -> None:
+    limits, answered = some_limits(), eventlet.Event()
+
+    def look_up(number: int) -> None:
+        with limits.look_up("192.0.2.1", f"{number:08x}") as judged:
+            answered.wait()
+            judged(False)
+
+    for number in range(20):
+        eventlet.spawn(look_up, number)
+    eventlet.sleep(0)
+    with eventlet.Timeout(5), limits.sign_in("192.0.2.2", "kim") as judged:
+        judged(True)
+    answered.send(None)
+
+
+def test_guesses_at_one_order_lock_nobody_out_of_another() -> None:
+    limits = some_limits(SIGN_IN_FAILURES=2)
+    for _ in range(2):
+        with limits.look_up("192.0.2.1", "4d2f88a1") as judged:
+            judged(False)
+    with pytest.raises(TooManyRequests), limits.look_up("192.0.2.1", "4d2f88a1"):
+        raise AssertionError("this order has to wait")
+    with limits.look_up("192.0.2.1", "4d2f88a2") as judged:
+        judged(True)
 
 
 def test_guessing_through_all_users_is_stopped_for_the_address_only() -> None:

@@ -16,7 +16,7 @@ from gateway_svc.intake import Intake
 from gateway_svc.journal import Journal, Mark
 from gateway_svc.operated import Operated
 from gateway_svc.pages import operations_rows, operations_search
-from gateway_svc.pages.operations_parked import without_contacts
+from gateway_svc.pages.formats import without_contacts
 from gateway_svc.pages.texts import texts
 from gateway_svc.service import GatewayService
 from tests.harness.intake import Clock, an_order
@@ -131,6 +131,13 @@ def test_a_message_that_is_not_parked_any_more_is_said_to_be_gone(
     desk: Desk, service: str, message_id: str, status: int
 ) -> None:
     assert desk.open("replay_parked_page", form={}, service=service, message_id=message_id).status_code == status
+
+
+def test_what_is_wrong_is_shown_without_the_contacts_in_it(desk: Desk) -> None:
+    error = "Undecodable: customer.phone: input_value='01012345678', a.b@c.example"
+    desk.service("fieldwork").answers["list_parked"] = {"items": [PARKED | {"error": error}], "next_cursor": None}
+    for shown in (desk.read("show_operations"), desk.read("ask_drop_parked", service="fieldwork", message_id=MESSAGE)):
+        assert "Undecodable" in shown and "01012345678" not in shown and "a.b@c" not in shown
 
 
 def test_contacts_are_masked_however_they_are_written() -> None:

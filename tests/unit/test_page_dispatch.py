@@ -17,7 +17,7 @@ from contracts.errors import Conflict, Invalid, NotFound
 from gateway_svc.auth import Caller
 from gateway_svc.pages.ask import Part
 from gateway_svc.pages.dispatch import DispatchPages
-from gateway_svc.pages.dispatch_desk import Chosen, board_rows, product_names, week, why_refused
+from gateway_svc.pages.dispatch_desk import Chosen, board_rows, week, why_refused
 from gateway_svc.pages.formats import Formats
 from gateway_svc.pages.texts import Language, texts
 from gateway_svc.pages.view import View
@@ -144,6 +144,7 @@ def test_what_was_typed_is_there_again_after_a_refusal_and_after_silence() -> No
         ({"outcome": "call_back"}, "call_back_at"),
         ({"outcome": "call_back", "call_back_at": "2020-01-01T10:00"}, "call_back_at"),
         ({"outcome": "call_back", "call_back_at": "tomorrow"}, "call_back_at"),
+        ({"outcome": "call_back", "call_back_at": "0001-01-01T00:00"}, "call_back_at"),
         ({"outcome": "no_answer", "note": "x" * 501}, "note"),
     ],
 )
@@ -163,6 +164,9 @@ def test_a_call_back_is_local_time_or_minutes_from_now_and_other_results_take_no
     _, soon = pages._read_call(a_view("POST", outcome="call_back+30", call_back_at="2099-11-25T09:30"))
     assert soon is not None and soon.call_back_at is not None
     assert timedelta(minutes=28) < soon.call_back_at - clock.utc_now() <= timedelta(minutes=30)
+    _, never = pages._read_call(a_view("POST", outcome="call_back+" + "9" * 5000))
+    assert never is not None and never.call_back_at is not None
+    assert never.call_back_at - clock.utc_now() <= timedelta(days=1)
     _, none = pages._read_call(a_view("POST", outcome="no_answer", call_back_at="2020-01-01T10:00"))
     assert none is not None and none.call_back_at is None
 
@@ -217,5 +221,6 @@ def test_the_board_knows_who_works_what_is_over_and_where_a_visit_may_go() -> No
 
 def test_products_are_named_in_the_readers_language_with_how_many() -> None:
     items = [{"product": "internet-500", "quantity": 1}, {"product": "tv-basic", "quantity": 2}]
-    assert product_names(items, "en") == ["Internet 500M", "TV Basic × 2"]
-    assert product_names(None, "ko") == []
+    assert Formats("en", SEOUL).products(items) == "Internet 500M, TV Basic × 2"
+    assert Formats("en", SEOUL).products([{"product": "of-old", "quantity": 1}]) == "of-old"
+    assert Formats("ko", SEOUL).products(None) == ""

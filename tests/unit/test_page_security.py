@@ -97,6 +97,7 @@ def test_a_scripts_request_carries_the_signature_in_a_header() -> None:
         (_form(), {"Sec_Fetch_Site": "same-site"}),
         (_form(), {"Origin": "http://elsewhere.example"}),
         (_form(), {"Origin": "null"}),
+        (_form(), {"Origin": "http://["}),
     ],
 )
 def test_a_forged_form_does_nothing(form: dict[str, str], headers: dict[str, str]) -> None:
@@ -156,6 +157,20 @@ def test_what_goes_wrong_becomes_a_page_in_the_readers_language(error: Exception
     assert ("Retry-After" in response.headers) == (status == 503)
 
 
+@pytest.mark.parametrize(("referer", "again"), [
+    ("http://localhost/dispatch?order=1", "/dispatch?order=1"), ("http://elsewhere.example/dispatch", "/"),
+    ("http://localhost//elsewhere.example", "/"), ("http://[", "/"), ("", "/"),
+])  # fmt: skip
+def test_after_a_form_that_failed_one_tries_again_where_it_stood(referer: str, again: str) -> None:
+    response = _open(Site(), _request(Referer=referer, **_signed_in()))
+    assert response.status_code == 403 and f'<a class="button" href="{again}">' in response.get_data(as_text=True)
+
+
+def test_a_page_that_failed_is_tried_again_as_it_was_asked_for() -> None:
+    response = _open(Site(), _request("GET", "/ops?q=4d2f&x=1", **_signed_in()), Overloaded())
+    assert '<a class="button" href="/ops?q=4d2f&amp;x=1">' in response.get_data(as_text=True)
+
+
 def test_cookies_are_for_this_site_over_tls_and_out_of_scripts_reach() -> None:
     cookies = Cookies.of(TOKENS, {})
     order_id, response = new_id(), Response()
@@ -197,6 +212,11 @@ def test_what_people_typed_is_escaped_and_kept() -> None:
 def test_a_nul_in_a_field_is_a_fault_of_that_field() -> None:
     form = forms.read(MultiDict({"username": "a\0", "password": "x"}), schemas.SignIn, ("username", "password"))
     assert set(form.errors) == {"username"}
+
+
+def test_a_text_of_several_lines_is_taken_as_browsers_send_it_and_kept_as_it_was_typed() -> None:
+    form = forms.read(MultiDict({"reason": "이사\r\n갑니다"}), schemas.Cancel, ("reason",))
+    assert form.value == schemas.Cancel(reason="이사\n갑니다") and form["reason"] == "이사\n갑니다"
 
 
 def test_one_service_that_fails_does_not_take_the_others_parts_away() -> None:

@@ -122,6 +122,7 @@ function connect(path) {
   stream.addEventListener("error", () => {
     showLive(false);
     if (stream.readyState !== EventSource.CLOSED) return; // the browser connects again by itself
+    refresh(); // refused, not cut off: where the session is over, this leads to sign in
     setTimeout(() => connect(path), wait_ms * (0.5 + Math.random()));
     wait_ms = Math.min(wait_ms * 2, 30000);
   });

@@ -19,7 +19,7 @@ async function show() {
   if (keeps) view.show(await store.all(), state);
 }
 
-async function keep(form, kind, fields, photo = null) {
+async function put(form, kind, fields, photo = null) {
   const job = form.closest("[data-order]");
   await store.put({
     id: crypto.randomUUID(),
@@ -32,6 +32,10 @@ async function keep(form, kind, fields, photo = null) {
     kept_at: Date.now(),
     refused: null,
   });
+}
+
+/** What was entered is on the phone: say so, and send it. */
+async function kept(form, kind) {
   if (kind === "complete") draft.drop(form);
   form.reset();
   navigator.storage?.persist?.(); // ask that the entry is not cleared away when space runs out
@@ -56,7 +60,8 @@ async function takePhoto(form) {
   if (!file) return;
   form.dataset.busy = "";
   try {
-    await keep(form, "photo", {}, await shrink(file));
+    await put(form, "photo", {}, await shrink(file));
+    await kept(form, "photo");
   } catch {
     error.hidden = false;
     form.elements.photo.value = "";
@@ -77,10 +82,14 @@ async function submitted(event) {
   if (!fields) return;
   form.dataset.busy = ""; // a second tap
   try {
-    await keep(form, kind, fields);
+    await put(form, kind, fields);
+  } catch {
+    form.submit(); // no room left on this phone: the plain way, as without scripts
+    return;
   } finally {
     delete form.dataset.busy;
   }
+  await kept(form, kind);
 }
 
 async function signOut(event) {
