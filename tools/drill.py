@@ -30,7 +30,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tools import packages
+from tools import namespace, packages
+from tools.drill_child import run_in_own_network
 from tools.drill_report import Result, failed, kept, report, summary, table
 from tools.nodes import Nodes
 from tools.packages import PackagesMissing
@@ -43,21 +44,35 @@ SEED = 20261126
 
 @dataclass(frozen=True)
 class Drill:
-    """`run` is `module:function`. `own_system`: it starts nodes and a system of its own and needs none that runs."""
+    """`run` is `module:function`. `own_system`: it starts nodes and a system of its own and needs none that runs.
+
+    `own_network`: it runs as a child process in a network namespace of its own (so with a system of its own); what it
+    needs from the system's packages is in its module's SERVERS.
+    """
 
     name: str
     run: str
     own_system: bool = False
+    own_network: bool = False
+
+    def __post_init__(self) -> None:
+        if self.own_network and not self.own_system:
+            raise ValueError(f"{self.name}: a drill cannot take a running system into a network of its own")
+
+    @property
+    def module(self) -> str:
+        """Where its function is."""
+        return self.run.partition(":")[0]
 
     @property
     def title(self) -> str:
         """Its name in the table, where its module has one (`NAME`)."""
-        return str(getattr(importlib.import_module(self.run.partition(":")[0]), "NAME", self.name))
+        return str(getattr(importlib.import_module(self.module), "NAME", self.name))
 
     def function(self) -> Callable[[Any], Result | Sequence[Result]]:
         """The drill itself, imported only when it is wanted."""
-        module, _, name = self.run.partition(":")
-        found: Callable[[Any], Result | Sequence[Result]] = getattr(importlib.import_module(module), name)
+        name = self.run.partition(":")[2]
+        found: Callable[[Any], Result | Sequence[Result]] = getattr(importlib.import_module(self.module), name)
         return found
 
 
@@ -83,10 +98,20 @@ def chosen(names: Sequence[str]) -> list[Drill]:
 def run(drill: Drill, stage: Any) -> list[Result]:
     """The drill's results; an error that is none of its findings becomes a failed one."""
     try:
+        if drill.own_network and not namespace.is_private():
+            return run_in_own_network(drill.name, drill.module, stage)
         found = drill.function()(stage)
     except Exception as error:
         return [failed(drill.title, error, stage.seed)]
     return [found] if isinstance(found, Result) else list(found)
+
+
+def run_here(name: str, folder: Path, *, seed: int, long: bool, orders: int | None) -> list[Result]:
+    """One drill with a system of its own, in this process: what `tools.drill_child` does in a private network."""
+    [drill] = chosen([name])
+    stage_type = importlib.import_module("tests.harness.drill_stage").Stage
+    with running_system(folder, needed=False) as system:
+        return run(drill, stage_type(system, seed=seed, long=long, orders=orders, say=_say))
 
 
 def setting() -> str:

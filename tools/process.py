@@ -22,7 +22,7 @@ _SETPRIV = shutil.which("setpriv") if sys.platform == "linux" else None
 _IF_PARENT_LIVES = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
-def _tied_to_us(argv: Sequence[str], death_signal: int) -> list[str]:
+def tied_to_us(argv: Sequence[str], death_signal: int) -> list[str]:
     """The command such that the kernel sends it the signal when we die, also where we have died before it began.
 
     Not by a function of ours in the forked child: with one, Python runs all its hooks for a fork there, and one of
@@ -112,7 +112,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                _tied_to_us(self.argv, self._death_signal),
+                tied_to_us(self.argv, self._death_signal),
                 env=self.env,
                 cwd=self.cwd,
                 stdin=subprocess.DEVNULL,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.drill import DRILLS, chosen
+from tools import namespace
+from tools.drill import DRILLS, Drill, chosen
 from tools.drill_report import BEGIN, COLUMNS, END, Result, failed, kept, measured, report, summary, table
 from tools.faketime import clock_off_by
 from tools.faults import BROKER_FAULTS, ELEMENT_FAULTS, schedule
@@ -152,3 +153,21 @@ def test_a_drill_is_found_by_its_name() -> None:
     assert chosen([]) == list(DRILLS)
     with pytest.raises(ValueError, match="no such drill: rolling-stone"):
         chosen(["rolling-stone"])
+
+
+def test_a_drill_in_a_network_of_its_own_cannot_work_on_a_system_that_runs_elsewhere() -> None:
+    with pytest.raises(ValueError, match="network of its own"):
+        Drill("lost", "tests.harness.drill_lost:run", own_network=True)
+
+
+def test_a_machine_that_gives_no_network_namespace_is_told_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespace, "find_program", lambda name: "/bin/false")
+
+    with pytest.raises(namespace.NamespaceRefused, match="run it as root"):
+        namespace.private_network()
+
+
+def test_the_network_of_the_machine_is_not_taken_for_a_private_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSS_PRIVATE_NETWORK", "net:[1]")
+
+    assert not namespace.is_private()
