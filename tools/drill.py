@@ -84,6 +84,7 @@ DRILLS = (
     Drill("disk", "tests.harness.drill_disk:run"),
     Drill("random", "tests.harness.drill_random:run"),
     Drill("backup", "tests.harness.drill_backup:run"),
+    Drill("network", "tests.harness.drill_network:run", own_system=True, own_network=True),
 )
 
 

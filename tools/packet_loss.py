@@ -51,5 +51,6 @@ def rules(lossy: dict[int, int]) -> str:
     lines = [f"flush chain {_CHAIN}"]
     for port, percent in lossy.items():
         drop = "drop" if percent >= 100 else f"numgen random mod 100 < {percent} drop"
-        lines += [f"add rule {_CHAIN} meta l4proto {{ tcp, udp }} th {side} {port} {drop}" for side in ("sport", "dport")]
+        packets = f"add rule {_CHAIN} meta l4proto {{ tcp, udp }} th"
+        lines += [f"{packets} {side} {port} {drop}" for side in ("sport", "dport")]
     return "\n".join(lines) + "\n"

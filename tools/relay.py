@@ -2,8 +2,8 @@
 
     python -m tools.relay --control PORT
 
-One process serves any number of links. It is told over a TCP connection to its control port of 127.0.0.1, a line of JSON
-each way; `tools.relayed.Relay` is the client:
+One process serves any number of links. It is told over a TCP connection to its control port of 127.0.0.1, a line of
+JSON each way; `tools.relayed.Relay` is the client:
 
     {"open": "order-broker", "port": 21001, "target": ["127.0.0.1", 5672]}
     {"set": "order-broker", "delay_ms": 100, "jitter_ms": 50, "bytes_per_s": 0, "mode": "carry"}

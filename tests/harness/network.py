@@ -23,6 +23,7 @@ from activation_svc.netconf_ports import NAMESPACE
 from activation_svc.netconf_session import Address
 from activation_svc.olt import NetconfOlt
 from contracts.catalogue import PRODUCTS
+from element_sim.client import SimClient
 from tests.harness.bng import login, sql, start_session
 from tests.harness.olt import in_s, stranger_on
 from tests.harness.tcp_proxy import TcpProxy
@@ -46,7 +47,9 @@ def elements_of(system: System) -> dict[str, Element]:
 
 
 def truth(system: System) -> dict[str, Entries]:
-    """What every element holds. Waits for those that are just starting."""
+    """What every element holds, real or simulated. Waits for those that are just starting."""
+    if system.network is None:
+        return SimClient(system.element_port).entries()
     return {name: held(element) for name, element in elements_of(system).items()}
 
 
