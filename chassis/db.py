@@ -129,7 +129,8 @@ class StoreSession(DatabaseWrapper):
 
 
 class Store(Database):
-    """Dependency provider. Settings: `DB_URIS`, `DB_POOL_SIZE`, `EVENTS_EXCHANGE`, `DATABASE_CLOCK`.
+    """Dependency provider. Settings: `DB_URIS`, `DB_POOL_SIZE`, `DB_ANSWER_TIMEOUT_S`, `EVENTS_EXCHANGE`,
+    `DATABASE_CLOCK`.
 
     With DATABASE_CLOCK, times in transactions are the database's: leases, due times and claims mean the same to all
     processes of a service, on machines whose clocks do not agree.
@@ -142,7 +143,9 @@ class Store(Database):
         config = merged(self.container.config)
         name = self.container.service_name
         uri = config[DB_URIS_KEY][f"{name}:{self.declarative_base.__name__}"]
-        self.engine = dialect.make_engine(uri, name, int(config["DB_POOL_SIZE"]), **self.engine_options)
+        answer_timeout_s = float(config.get("DB_ANSWER_TIMEOUT_S", 20))
+        size = int(config["DB_POOL_SIZE"])
+        self.engine = dialect.make_engine(uri, name, size, answer_timeout_s, **self.engine_options)
         self.Session = sessionmaker(bind=self.engine, class_=Session, **self.session_options)
         self.tables = chassis_tables(self.declarative_base.metadata)
         self.exchange = str(config["EVENTS_EXCHANGE"])

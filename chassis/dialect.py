@@ -20,6 +20,8 @@ from eventlet.semaphore import Semaphore
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
+from chassis.answers import connect_arguments
+
 SQLITE = "sqlite"
 BUSY_MS = 5000
 """How long SQLite waits for another process that writes."""
@@ -62,8 +64,13 @@ def now(conn: sa.Connection) -> datetime | None:
     return told
 
 
-def make_engine(uri: str, service: str, pool_size: int, **options: Any) -> sa.Engine:
-    """The engine of a service: `pool_size` connections, and not one more."""
+def make_engine(
+    uri: str, service: str, pool_size: int, answer_timeout_s: float = 20.0, **options: Any
+) -> sa.Engine:
+    """The engine of a service: `pool_size` connections, and not one more.
+
+    A statement without an answer for `answer_timeout_s` raises OperationalError, on PostgreSQL.
+    """
     url = sa.make_url(uri)
     on_sqlite = url.get_backend_name() == SQLITE
     engine = sa.create_engine(
@@ -75,7 +82,7 @@ def make_engine(uri: str, service: str, pool_size: int, **options: Any) -> sa.En
         pool_pre_ping=not on_sqlite,
         # Values are subscribers' data; an SQL error in the log shows none of them.
         hide_parameters=True,
-        connect_args={"check_same_thread": False} if on_sqlite else _postgres_arguments(service),
+        connect_args={"check_same_thread": False} if on_sqlite else connect_arguments(service, answer_timeout_s),
         **options,
     )
     return _watched(engine) if on_sqlite else engine
@@ -85,18 +92,6 @@ def single_engine(uri: str) -> sa.Engine:
     """An engine that keeps no connection open: for migrations and tools."""
     engine = sa.create_engine(uri, poolclass=sa.NullPool)
     return _watched(engine) if is_sqlite(engine) else engine
-
-
-def _postgres_arguments(service: str) -> dict[str, Any]:
-    # A connection that was cut must be noticed by us, not by TCP an hour later.
-    return {
-        "application_name": service,
-        "connect_timeout": 5,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
-    }
 
 
 def _watched(engine: sa.Engine) -> sa.Engine:
@@ -218,9 +213,10 @@ class Rows:
         return statement.on_conflict_do_update(index_elements=[self._key], set_=taken)
 
 
-# SQLSTATE: connection exceptions, insufficient resources, operator intervention, and what two transactions did to
-# each other. Cancelled statements (57014) are not among them: the statement may be to blame.
-_PASSING = ("08", "53", "57P", "40001", "40P01")
+# SQLSTATE: connection exceptions, insufficient resources, operator intervention, a transaction that the server ended
+# because it had heard nothing of us, and what two transactions did to each other. Cancelled statements (57014) are not
+# among them: the statement may be to blame.
+_PASSING = ("08", "53", "57P", "25P03", "40001", "40P01")
 _PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_NOMEM")
 
 
