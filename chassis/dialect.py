@@ -78,7 +78,8 @@ def make_engine(
         poolclass=sa.QueuePool,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        # Whoever waits for one of them waits no longer than for an answer.
+        pool_timeout=min(10.0, answer_timeout_s),
         pool_pre_ping=not on_sqlite,
         # Values are subscribers' data; an SQL error in the log shows none of them.
         hide_parameters=True,

@@ -9,18 +9,13 @@ import pytest
 from tests.harness.drill_stage import Stage
 from tools import drill
 from tools.drill_report import report, table
-from tools.nodes import Nodes
-from tools.system import System
 
 pytestmark = pytest.mark.drill
 
 
 def test_no_order_is_lost_doubled_or_stuck_and_nobody_waits_for_ever(state_folder: Path) -> None:
-    folder = state_folder / "network"
-    # Never started: the drill has one of its own, in a folder below.
-    idle = System(folder, nodes=Nodes(folder, use_environment=False), overrides={"ELEMENTS_DRIVER": "sim"})
-
-    results = drill.run(drill.chosen(["network"])[0], Stage(idle))
+    with drill.running_system(state_folder / "disturbed", needed=False) as idle:
+        results = drill.run(drill.chosen(["network"])[0], Stage(idle))
 
     print(table(results))
     assert all(result.ok for result in results), f"\n{table(results)}\n{report(results)}"
