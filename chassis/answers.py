@@ -50,7 +50,9 @@ def connect_arguments(service: str, answer_timeout_s: float) -> dict[str, Any]:
 
 def _wait(connection: extensions.connection) -> None:
     """Lets other greenlets run until the connection has its answer. psycopg2 closes it where this raises."""
+    # Connections that were not made here may wait as long as ever.
     timeout_s = getattr(connection, "answer_timeout_s", None)
+    silence = psycopg2.OperationalError(f"the database has said nothing for {timeout_s or 0:g} s")
     while (state := connection.poll()) != extensions.POLL_OK:
         if state not in (extensions.POLL_READ, extensions.POLL_WRITE):
             raise psycopg2.OperationalError(f"unexpected state while waiting for the database: {state!r}")
@@ -59,5 +61,5 @@ def _wait(connection: extensions.connection) -> None:
             read=state == extensions.POLL_READ,
             write=state == extensions.POLL_WRITE,
             timeout=timeout_s,
-            timeout_exc=psycopg2.OperationalError(f"the database has said nothing for {timeout_s} s"),
+            timeout_exc=silence,
         )
