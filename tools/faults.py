@@ -113,7 +113,7 @@ def link_schedule(seed: int | str, links: Mapping[str, str], *, whole: bool) -> 
     )  # fmt: skip
 
 
-SHORT_S = 4.0
+SHORT_S = 3.0
 """No fault lasts longer in a short form."""
 
 

@@ -33,7 +33,7 @@ GATEWAY = "clients - gateway"
 LATENCY = {"delay_ms": 100, "jitter_ms": 50}
 LOSS = {"loss": 10, "vanish": 100}
 """Percent of the packets of a link."""
-CALM_S = 1.5
+CALM_S = 1.0
 """Between two faults."""
 
 
@@ -73,8 +73,8 @@ def run(stage: Stage) -> Result:
             stage.say(str(fault))
             patience.now = str(fault)
             there.strike(fault)
+            patience.now = f"after: {fault}"
             eventlet.sleep(CALM_S)
-        patience.now = "after the last fault"
         load.stop()
         patience.stop()
         what = f"{len(LINK_FAULTS)} kinds of fault on {len(there.links)} links" if stage.long else _listed(drawn)
