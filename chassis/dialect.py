@@ -20,7 +20,7 @@ from eventlet.semaphore import Semaphore
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
-from chassis.patience import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, connections
+from chassis.patience import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, SERVER_OPTIONS, connections
 
 SQLITE = "sqlite"
 READ_ONLY = "25006"
@@ -80,7 +80,8 @@ def make_engine(
         poolclass=sa.QueuePool,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        # Whoever waits for one of them waits no longer than for an answer.
+        pool_timeout=min(10.0, answer_timeout_s),
         pool_pre_ping=not on_sqlite,
         # Values are subscribers' data; an SQL error in the log shows none of them.
         hide_parameters=True,
@@ -103,8 +104,7 @@ def _postgres_arguments(service: str, url: sa.URL, answer_timeout_s: float) -> d
         "connect_timeout": CONNECT_TIMEOUT_S,
         # While a failover is under way the address may still lead to a server that only reads.
         "target_session_attrs": "read-write",
-        # The server lets go of what waits for a lock on behalf of a client that has given up.
-        "options": " ".join([*_own_options(url), "-c client_connection_check_interval=10s"]),
+        "options": " ".join([*_own_options(url), *(f"-c {name}={value}" for name, value in SERVER_OPTIONS.items())]),
         # A connection that was cut must be noticed by us, not by TCP an hour later.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -248,9 +248,10 @@ class Rows:
         return statement.on_conflict_do_update(index_elements=[self._key], set_=taken)
 
 
-# SQLSTATE: connection exceptions, insufficient resources, operator intervention, a standby where the primary was, and
-# what two transactions did to each other. Cancelled statements (57014) are not among them: they may be to blame.
-_PASSING = ("08", "53", "57P", READ_ONLY, "40001", "40P01")
+# SQLSTATE: connection exceptions, insufficient resources, operator intervention, a standby where the primary was, a
+# transaction that the server ended because it had heard nothing of us, and what two transactions did to each other.
+# Cancelled statements (57014) are not among them: they may be to blame.
+_PASSING = ("08", "53", "57P", READ_ONLY, "25P03", "40001", "40P01")
 _PASSING_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_NOMEM")
 
 

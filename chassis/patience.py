@@ -2,6 +2,7 @@
 
 Under eventlet psycopg2 waits by a callback, and libpq then leaves `connect_timeout` to it; eventlet's own callback
 waits for ever. A server that hangs, or that the network no longer reaches, would so keep every worker for good.
+SERVER_OPTIONS is the other way round: what the server does about a client of which it hears no more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,19 @@ from eventlet.support.psycopg2_patcher import eventlet_wait_callback
 from psycopg2 import extensions
 
 CONNECT_TIMEOUT_S = 5
-ANSWER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 20.0
+IDLE_IN_TRANSACTION_S = 30
+"""Longer than any transaction of ours pauses (the relay waits 15 s for confirms). After so long the server itself ends
+one whose client is not heard of any more, and with it the locks that would stop orders for hours."""
+SERVER_OPTIONS = {
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
+    # The server lets go of what waits for a lock on behalf of a client that has given up,
+    "client_connection_check_interval": "10s",
+    # and notices one whose machine is gone.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 
 class PatientConnection(extensions.connection):
@@ -37,7 +50,9 @@ def connections(answer_timeout_s: float) -> type[PatientConnection]:
 def _wait(connection: Any) -> None:
     """Wait without holding up others. Raises psycopg2.OperationalError, upon which psycopg2 closes the connection."""
     connecting = connection.status not in (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS_PREPARED)
-    limit_s = CONNECT_TIMEOUT_S if connecting else getattr(connection, "answer_timeout_s", None)
+    limit_s = getattr(connection, "answer_timeout_s", None)
+    if connecting:
+        limit_s = min(CONNECT_TIMEOUT_S, limit_s or CONNECT_TIMEOUT_S)
     doing = "connect" if connecting else "answer"
     with eventlet.Timeout(limit_s, psycopg2.OperationalError(f"the database did not {doing} within {limit_s} s")):
         eventlet_wait_callback(connection)

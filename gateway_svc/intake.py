@@ -19,7 +19,7 @@ from eventlet.event import Event
 from chassis import tracing
 from chassis.logging import get_logger
 from chassis.rpc_client import CallFailed, RemoteFault
-from contracts.errors import DomainError, NotFound
+from contracts.errors import Conflict, DomainError, NotFound
 from gateway_svc.journal import Entry, Journal, Mark
 from gateway_svc.outcomes import as_told, attempted, placed, refused
 
@@ -222,6 +222,8 @@ class Intake:
                 raise
             if isinstance(exc, NotFound) and self._may_come(entry):
                 return Mark(entry.entry_id, "pending", error=exc.as_dict(), attempts=entry.attempts + 1)
+            if isinstance(exc, Conflict) and _is_cancelled(order, entry):
+                return Mark(entry.entry_id, "forwarded", attempts=entry.attempts)
             _log.warning("a journalled cancel came too late", order_id=str(entry.order_id), why=exc.detail)
             return Mark(entry.entry_id, "failed", error=exc.as_dict(), attempts=entry.attempts)
         return Mark(entry.entry_id, "forwarded", attempts=entry.attempts)
@@ -235,6 +237,11 @@ class Intake:
             and self.journal.order(cancel.order_id) is None
             and self._now() - cancel.accepted_at < AHEAD_AT_MOST
         )
+
+
+def _is_cancelled(order: OrderService, cancel: Entry) -> bool:
+    """Whether the order is closed as it was asked for: an earlier try took effect, and its answer was lost."""
+    return bool(order.call("get_order", order_id=str(cancel.order_id))["status"] == "cancelled")
 
 
 def place_order(entry: Entry) -> dict[str, Any]:

@@ -88,6 +88,7 @@ DRILLS = (
     Drill("standby", "tests.harness.drill_standby:run", own_system=True),
     Drill("random", "tests.harness.drill_random:run"),
     Drill("backup", "tests.harness.drill_backup:run"),
+    Drill("network", "tests.harness.drill_network:run", own_system=True, own_network=True),
 )
 
 

@@ -72,3 +72,54 @@ def _kinds(target: str, elements: Sequence[str]) -> tuple[str, ...]:
         # Only where we know how to make an element say no.
         return ELEMENT_FAULTS if target.startswith("bng") else ELEMENT_FAULTS[:2]
     return {"broker": BROKER_FAULTS, "database": DATABASE_FAULTS}.get(target, SERVICE_FAULTS)
+
+
+LINK_FAULTS: Mapping[str, float] = {"latency": 8.0, "loss": 10.0, "swallow": 30.0, "vanish": 30.0, "cut": 6.0}
+"""What may happen to a link, and for how many seconds at the longest: late bytes; some packets lost; a black hole in
+the middle (`swallow`: both ends are answered by it) or at the other end (`vanish`: no packet is answered); cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFault:
+    """One fault on the way between two parts, undone after `lasts_s` seconds."""
+
+    kind: str
+    link: str
+    lasts_s: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.link} for {self.lasts_s:.1f} s"
+
+
+def link_schedule(seed: int | str, links: Mapping[str, str], *, whole: bool) -> tuple[LinkFault, ...]:
+    """Faults of links, one after the other. `links`: by name, the sort of each (`broker`, `database` ...).
+
+    `whole`: every kind of fault on every link, in a drawn order. Else as few and as short ones as leave out no kind of
+    fault and no sort of link.
+    """
+    lot = random.Random(f"links {seed}")
+    if whole:
+        pairs = [(kind, link) for link in links for kind in LINK_FAULTS]
+        lot.shuffle(pairs)
+        return tuple(LinkFault(kind, link, _lasting(lot, kind)) for kind, link in pairs)
+    sorts = sorted(set(links.values()))
+    kinds = lot.sample(list(LINK_FAULTS), len(LINK_FAULTS))
+    victims = lot.sample(sorts, len(sorts))
+    count = max(len(kinds), len(victims))
+    return tuple(
+        LinkFault(kind, lot.choice([link for link, is_a in links.items() if is_a == sort]),
+                  min(_lasting(lot, kind), SHORT_S))
+        for kind, sort in zip(_around(kinds, count), _around(victims, count), strict=True)
+    )  # fmt: skip
+
+
+SHORT_S = 3.0
+"""No fault lasts longer in a short form."""
+
+
+def _lasting(lot: random.Random, kind: str) -> float:
+    return round(lot.uniform(0.4, 1.0) * LINK_FAULTS[kind], 2)
+
+
+def _around(items: Sequence[str], count: int) -> list[str]:
+    return [items[number % len(items)] for number in range(count)]

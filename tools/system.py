@@ -52,7 +52,8 @@ class System:
 
     `overrides` are settings for this system (short delays in tests); `say` is told of each step.
     Its network elements are real servers; with ELEMENTS_DRIVER=sim in `overrides` or the environment, the simulator
-    plays them, and `network` is None.
+    plays them, and `network` is None. `on_the_way` may change the environment that a process is started with: a drill
+    puts something between it and its neighbours.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class System:
         nodes: Nodes | None = None,
         fixed_ports: bool = False,
         say: Callable[[str], None] = lambda text: None,
+        on_the_way: Callable[[str, Mapping[str, str]], dict[str, str]] = lambda process, env: dict(env),
     ) -> None:
         self.folder = folder.resolve()
         self.nodes = nodes or Nodes(self.folder)
@@ -73,6 +75,7 @@ class System:
         if driver != SIM:
             self.network = Network(self.folder, radius_uri=self.nodes.radius_uri)
         self._say = say
+        self._on_the_way = on_the_way
         self._ports = http_ports(fixed=fixed_ports)
         self.env: dict[str, str] = {}
         self.processes: dict[str, Child] = {}
@@ -283,7 +286,7 @@ class System:
             env[self._port_variable(name)] = str(self._ports[name])
             env["JOURNAL_PATH"] = str(self.folder / f"journal-{name}.sqlite3")
         log = self.folder / "logs" / f"{name}.log"
-        return Child(name, _argv(self._commands[service]), env=env, log=log, cwd=ROOT)
+        return Child(name, _argv(self._commands[service]), env=self._on_the_way(name, env), log=log, cwd=ROOT)
 
     @staticmethod
     def _port_variable(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -15,6 +16,8 @@ from tests.harness.client import Client, an_order
 from tests.harness.lonely import LonelyGateway
 from tools.system import System
 from tools.waiting import wait_until
+
+MORE_THAN_WORKERS = 60
 
 
 @pytest.fixture
@@ -54,6 +57,23 @@ def test_what_cannot_work_without_the_others_says_when_to_come_back(lonely: Lone
     for response in (sign_in, windows):
         assert response.status_code == 503 and int(response.headers["Retry-After"]) >= 1
         assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_while_the_database_says_nothing_every_sign_in_is_refused_and_orders_are_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
+        uri = f"postgresql+psycopg2://postgres@127.0.0.1:{silent.getsockname()[1]}/nothing"
+        gateway = LonelyGateway(tmp_path, GATEWAY_DB_URI=uri, GATEWAY_DB_ANSWER_TIMEOUT_S="0.5")
+        gateway.start()
+        try:
+            wanted = [{"username": f"user-{number}", "password": "x"} for number in range(MORE_THAN_WORKERS)]
+            sign_ins = GreenPool(MORE_THAN_WORKERS).imap(
+                lambda body: gateway.client.request("POST", "/api/sessions", json=body), wanted
+            )
+            # Only so many are let in at once: the others are told to come back (429).
+            assert {503} <= {answer.status_code for answer in sign_ins} <= {429, 503}
+            assert gateway.client.place()["status"] == "accepted"
+        finally:
+            gateway.process.stop()
 
 
 def test_orders_taken_while_order_svc_is_down_arrive_once_and_in_order(system: System, client: Client) -> None:

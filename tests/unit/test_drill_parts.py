@@ -10,7 +10,7 @@ from tools import namespace
 from tools.drill import DRILLS, Drill, chosen
 from tools.drill_report import BEGIN, COLUMNS, END, Result, failed, kept, measured, report, summary, table
 from tools.faketime import clock_off_by
-from tools.faults import BROKER_FAULTS, ELEMENT_FAULTS, schedule
+from tools.faults import BROKER_FAULTS, ELEMENT_FAULTS, LINK_FAULTS, SHORT_S, link_schedule, schedule
 from tools.haproxy import configuration
 from tools.kubelet import Watch
 from tools.manifests import Probe, broker_cluster
@@ -53,6 +53,30 @@ def test_a_schedule_for_a_system_without_private_elements_has_none_of_them() -> 
     drawn = schedule(1, 200, 100, PROCESSES, ())
 
     assert {fault.target for fault in drawn} <= {*PROCESSES, "broker", "database", "everything"}
+
+
+LINKS = {
+    "order - broker": "broker", "order - database": "database", "mypage - database": "database",
+    "activation - tv-1": "element", "clients - gateway": "clients",
+}  # fmt: skip
+
+
+def test_in_a_long_form_every_fault_is_on_every_link_once_and_none_lasts_for_no_time() -> None:
+    drawn = link_schedule(7, LINKS, whole=True)
+
+    assert drawn == link_schedule(7, LINKS, whole=True) != link_schedule(8, LINKS, whole=True)
+    pairs = [(fault.kind, fault.link) for fault in drawn]
+    assert sorted(pairs) == sorted((kind, link) for kind in LINK_FAULTS for link in LINKS)
+    assert all(0.4 * LINK_FAULTS[fault.kind] <= fault.lasts_s <= LINK_FAULTS[fault.kind] for fault in drawn)
+
+
+def test_a_short_form_leaves_out_no_kind_of_fault_and_no_sort_of_link() -> None:
+    for seed in range(50):
+        drawn = link_schedule(seed, LINKS, whole=False)
+
+        assert {fault.kind for fault in drawn} == set(LINK_FAULTS)
+        assert {LINKS[fault.link] for fault in drawn} == set(LINKS.values())
+        assert len(drawn) == len(LINK_FAULTS) and all(fault.lasts_s <= SHORT_S for fault in drawn)
 
 
 def test_a_process_is_dead_after_as_many_failures_in_a_row_as_the_manifest_says() -> None:

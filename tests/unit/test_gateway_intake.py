@@ -223,6 +223,20 @@ def test_a_journalled_cancel_follows_its_order(journal: Journal) -> None:
     assert svc.placed == svc.cancelled == [str(order.order_id)]
 
 
+def test_a_cancel_that_took_effect_although_its_answer_was_lost_needs_no_operator(journal: Journal) -> None:
+    svc = OrderSvc()
+    intake = an_intake(journal, svc)
+    order_id = new_id()
+    svc.cancelled.append(str(order_id))
+    svc.poison.add(str(order_id))
+    journal.append(a_cancel(order_id))
+
+    drain(intake, svc)
+
+    noted = journal.cancel(order_id)
+    assert noted is not None and noted.state == "forwarded"
+
+
 def test_a_cancel_that_came_too_late_is_shown_to_operators(journal: Journal) -> None:
     svc = OrderSvc()
     intake = an_intake(journal, svc)
