@@ -122,6 +122,7 @@ def test_whoever_is_not_answered_when_committing_hears_of_it(engine: sa.Engine, 
 
 
 def test_a_slow_answer_that_comes_is_waited_for(engine: sa.Engine, proxy: TcpProxy) -> None:
+    assert ask(engine) == 1
     proxy.to_client_s = ANSWER_S / 3
 
     assert ask(engine) == 1
