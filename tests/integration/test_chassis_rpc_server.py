@@ -4,121 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid4
 
 import eventlet
 import pytest
-import requests
-import sqlalchemy as sa
 from eventlet.event import Event
 from kombu import Connection
 
-from chassis.container import Container
-from chassis.rpc_client import CallFailed, DeadlineExceeded, OutOfService, RemoteFault, RpcClient
+from chassis.rpc_client import CallFailed, DeadlineExceeded, OutOfService, RpcClient
 from chassis.rpc_replies import ReplyLink
-from chassis.rpc_server import BoundedRpcConsumer, rpc
-from contracts.errors import NotFound, from_rpc
+from contracts.errors import NotFound
+from tests.harness.called import Far, answering, calling, config_of, outcome, server
 from tests.harness.proxy import proxied
 from tests.harness.toys import publish, started
-from tools.nodes import Nodes
 from tools.waiting import wait_until
-
-
-class Far:
-    """The called service. `gate` holds back `slow` until the test opens it."""
-
-    name = "far"
-    gate: ClassVar[Event]
-    calls: ClassVar[list[str]]
-
-    @rpc
-    def echo(self, text: Any) -> Any:
-        self.calls.append(str(text))
-        return text
-
-    @rpc
-    def slow(self, text: str) -> str:
-        self.calls.append(text)
-        self.gate.wait()
-        return text
-
-    @rpc
-    def missing(self, text: str) -> None:
-        raise NotFound(f"there is no {text}")
-
-    @rpc
-    def nested(self, depth: int) -> Any:
-        made: list[Any] = []
-        for _ in range(depth):
-            made = [made]
-        return made
-
-    @rpc
-    def without_database(self) -> None:
-        raise sa.exc.OperationalError("select 1", {}, ConnectionError("connection refused"))
-
-    @rpc
-    def out_of_time(self) -> None:
-        with eventlet.Timeout(0.01):
-            eventlet.sleep(30)
-
-
-class Near:
-    """The calling service."""
-
-    name = "near"
-    far = RpcClient("far", errors=from_rpc)
-
-    @rpc
-    def nothing(self) -> None:
-        """An entrypoint, so that this is a service."""
-
-
-def _config(vhost: str, **more: Any) -> dict[str, Any]:
-    return {
-        "AMQP_URI": vhost,
-        "RPC_MAX_QUEUE": 100,
-        "RPC_PREFETCH": 20,
-        "RPC_RETRY_AFTER_S": 1,
-        "RPC": {"far": {"timeout_s": 10, "breaker_failures": 3, "breaker_reset_s": 0.2}},
-        "max_workers": 20,
-    } | more
-
-
-@contextmanager
-def calling(vhost: str) -> Iterator[RpcClient]:
-    """A caller, connected."""
-    with started(Near, _config(vhost)) as container:
-        [client] = [d for d in container.dependencies if isinstance(d, RpcClient)]
-        wait_until(lambda: client.replies.link.connected, "connected")
-        yield client
-
-
-@contextmanager
-def answering(uri: str, **more: Any) -> Iterator[Container]:
-    """The called service, its queue consumed."""
-    Far.gate, Far.calls = Event(), []
-    with started(Far, _config(uri, **more)) as container:
-        wait_until(lambda: server(container)._link.connected, "consuming")
-        try:
-            yield container
-        finally:
-            if not Far.gate.ready():
-                Far.gate.send()
-
-
-def server(container: Container) -> Any:
-    return container.shared_extensions[BoundedRpcConsumer]
-
-
-def outcome(client: RpcClient, method: str, **arguments: Any) -> Any:
-    try:
-        return client.call(method, **arguments)
-    except (CallFailed, RemoteFault, NotFound) as error:
-        return error
 
 
 def test_answers_that_json_or_unicode_cannot_hold_end_neither_the_call_nor_the_service(vhost: str) -> None:
@@ -189,9 +89,9 @@ def test_a_service_starts_and_stops_while_there_is_no_broker_and_answers_once_th
     with proxied(vhost) as proxy:
         proxy.cut()
         with eventlet.Timeout(30):
-            with started(Far, _config(proxy.uri)):
+            with started(Far, config_of(proxy.uri)):
                 pass
-            with started(Far, _config(proxy.uri)), calling(vhost) as near:
+            with started(Far, config_of(proxy.uri)), calling(vhost) as near:
                 proxy.heal()
                 wait_until(lambda: near.call("echo", text="up") == "up", "answers", answered=(CallFailed,))
                 proxy.cut()
@@ -201,7 +101,7 @@ def test_a_service_starts_and_stops_while_there_is_no_broker_and_answers_once_th
 def test_stopping_answers_what_is_at_work_and_leaves_the_rest_in_the_queue(vhost: str) -> None:
     Far.gate, Far.calls = Event(), []
     with calling(vhost) as near:
-        with started(Far, _config(vhost, max_workers=1, RPC_PREFETCH=1)) as far:
+        with started(Far, config_of(vhost, max_workers=1, RPC_PREFETCH=1)) as far:
             wait_until(lambda: server(far)._link.connected, "consuming")
             asked = [eventlet.spawn(outcome, near, "slow", text=str(number)) for number in range(3)]
             wait_until(lambda: Far.calls, "one is at work")
@@ -211,7 +111,7 @@ def test_stopping_answers_what_is_at_work_and_leaves_the_rest_in_the_queue(vhost
             stopping.wait()
         wait_until(lambda: any(call.dead for call in asked), "the answer has arrived")
         assert [call.wait() for call in asked if call.dead] == Far.calls, "that one, and no other was begun"
-        with started(Far, _config(vhost)):
+        with started(Far, config_of(vhost)):
             assert sorted(call.wait() for call in asked) == ["0", "1", "2"]
         assert sorted(Far.calls) == ["0", "1", "2"], "none was carried out twice"
 
@@ -223,21 +123,23 @@ def test_a_queue_of_another_length_is_made_anew_unless_another_process_consumes_
         assert server(old)._link.connected
     with answering(vhost, RPC_MAX_QUEUE=60), calling(vhost) as near:
         assert near.call("echo", text="the new one") == "the new one"
-    with Connection(vhost) as connection:
-        arguments = {"x-max-length": 60, "x-overflow": "reject-publish"}
-        connection.default_channel.queue_declare("rpc-far", durable=False, auto_delete=False, arguments=arguments)
+    declare_requests(vhost, length=60, durable=False)
 
 
 def test_the_queue_of_requests_is_not_tied_to_a_node_that_may_be_down_and_an_older_one_that_is_gives_way(
-    vhost: str, nodes: Nodes
+    vhost: str,
 ) -> None:
-    with Connection(vhost) as connection:  # as earlier releases made it
-        arguments = {"x-max-length": 50, "x-overflow": "reject-publish"}
-        connection.default_channel.queue_declare("rpc-far", durable=True, auto_delete=False, arguments=arguments)
+    declare_requests(vhost, length=50, durable=True)  # as earlier releases made it
     with answering(vhost, RPC_MAX_QUEUE=50), calling(vhost) as near:
         assert near.call("echo", text="the new one") == "the new one"
-        place = f"{nodes.broker.management_uri}/api/queues/{vhost.rpartition('/')[2]}/rpc-far"
-        assert requests.get(place, timeout=30).json()["durable"] is False
+        declare_requests(vhost, length=50, durable=False)
+
+
+def declare_requests(uri: str, *, length: int, durable: bool) -> None:
+    """Refused by the broker where the queue is there and another one."""
+    arguments = {"x-max-length": length, "x-overflow": "reject-publish"}
+    with Connection(uri) as connection:
+        connection.default_channel.queue_declare("rpc-far", durable=durable, auto_delete=False, arguments=arguments)
 
 
 def test_a_request_without_a_deadline_that_was_interrupted_is_not_begun_for_ever(vhost: str) -> None:
@@ -299,7 +201,7 @@ def test_a_thousand_calls_leave_nothing_behind(vhost: str) -> None:
 def test_stopping_takes_less_than_a_second_when_there_is_nothing_to_do(vhost: str) -> None:
     took_s = []
     for _ in range(3):  # a busy machine may be slow once
-        with started(Far, _config(vhost)) as container:
+        with started(Far, config_of(vhost)) as container:
             wait_until(lambda: server(container)._link.connected, "consuming")
             begun = time.monotonic()
             container.stop()
