@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from chassis import clock
 from contracts.errors import Conflict, Invalid, NotFound
 from contracts.rpc import PHOTO_BYTES_MAX, PHOTO_TYPES, PHOTOS_MAX
 from fieldwork_svc.models import photos
@@ -91,7 +92,7 @@ def list_photos(conn: sa.Connection, order_id: UUID) -> dict[str, Any]:
                 "photo_id": str(row.photo_id),
                 "media_type": row.media_type,
                 "bytes": row.bytes,
-                "taken_at": row.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+                "taken_at": clock.rfc3339(row.taken_at),
                 "by": row.technician_id,
             }
             for row in conn.execute(query)

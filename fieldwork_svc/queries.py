@@ -10,6 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from chassis import clock
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
 from fieldwork_svc.domain import Job
 from fieldwork_svc.models import photos, table
@@ -72,5 +73,5 @@ def _json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return clock.rfc3339(value)
     return str(value) if isinstance(value, UUID) else value

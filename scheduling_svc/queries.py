@@ -10,6 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from chassis import clock
 from contracts.catalogue import PRODUCTS
 from scheduling_svc import models
 from scheduling_svc.domain import Visit, why_call
@@ -22,7 +23,7 @@ VISIT_COLUMNS = [models.visits.c[field.name] for field in fields(Visit)]
 
 def rfc3339(moment: datetime | None) -> str | None:
     """The moment in UTC as text."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else clock.rfc3339(moment)
 
 
 def visit_of(row: sa.Row[*tuple[Any, ...]]) -> Visit:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from babel import dates, numbers
 
+from chassis import clock
 from contracts.catalogue import PRODUCTS
 from gateway_svc.pages.texts import Language
 
@@ -54,7 +55,7 @@ class Formats:
 
     def iso(self, moment: Any) -> str:
         """For `<time datetime>` and machine eyes: UTC, RFC 3339."""
-        return self.local(moment).astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return clock.rfc3339(self.local(moment))
 
     def local_date(self, moment: Any) -> str:
         """`2026-11-26`, the local day."""
