@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import jinja2
 from werkzeug.wrappers import Response
 
+from contracts.catalogue import PRODUCTS
 from gateway_svc.pages import assets, formats
 from gateway_svc.pages.texts import LANGUAGES
 
@@ -40,7 +41,7 @@ def environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )
-    found.globals.update(asset=assets.url, languages=LANGUAGES)
+    found.globals.update(asset=assets.url, languages=LANGUAGES, products=PRODUCTS)
     found.filters.update(
         masked_phone=formats.masked_phone, order_number=formats.order_number, without_contacts=formats.without_contacts
     )
