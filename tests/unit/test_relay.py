@@ -164,10 +164,10 @@ class Opened(Relay):
 
 
 ENV = {
-    "AMQP_URI": "amqp://oss_activation:secret@127.0.0.1:5672/oss", "ELEMENTS_DRIVER": "real",
-    "ACTIVATION_DB_URI": "postgresql+psycopg2://postgres:secret@127.0.0.1:5432/oss_activation?sslmode=disable",
-    "ORDER_DB_URI": "postgresql+psycopg2://postgres:secret@127.0.0.1:5432/oss_order",
-    "OLT_1_PORT": "830", "OLT_2_PORT": "831", "BNG_1_DB_URI": "postgresql+psycopg2://radius:secret@127.0.0.1:5432/radius",
+    "AMQP_URI": "amqp://oss_activation@127.0.0.1:5672/oss", "ELEMENTS_DRIVER": "real",
+    "ACTIVATION_DB_URI": "postgresql+psycopg2://postgres@127.0.0.1:5432/oss_activation?sslmode=disable",
+    "ORDER_DB_URI": "postgresql+psycopg2://postgres@127.0.0.1:5432/oss_order",
+    "OLT_1_PORT": "830", "OLT_2_PORT": "831", "BNG_1_DB_URI": "postgresql+psycopg2://radius@127.0.0.1:5432/radius",
     "TV_1_URL": "http://127.0.0.1:8020", "ELEMENT_SIM_PORT": "8010",
 }  # fmt: skip
 
@@ -178,10 +178,10 @@ def test_a_process_is_led_over_a_link_of_its_own_to_each_neighbour() -> None:
     changed = detours("activation", ENV)
 
     assert {name: changed[name] for name in changed if changed[name] != ENV[name]} == {
-        "AMQP_URI": "amqp://oss_activation:secret@127.0.0.1:5673/oss",
-        "ACTIVATION_DB_URI": "postgresql+psycopg2://postgres:secret@127.0.0.1:5433/oss_activation?sslmode=disable",
+        "AMQP_URI": "amqp://oss_activation@127.0.0.1:5673/oss",
+        "ACTIVATION_DB_URI": "postgresql+psycopg2://postgres@127.0.0.1:5433/oss_activation?sslmode=disable",
         "OLT_1_PORT": "831", "OLT_2_PORT": "832", "TV_1_URL": "http://127.0.0.1:8021",
-        "BNG_1_DB_URI": "postgresql+psycopg2://radius:secret@127.0.0.1:5433/radius",
+        "BNG_1_DB_URI": "postgresql+psycopg2://radius@127.0.0.1:5433/radius",
     }  # fmt: skip
     assert detours.sorts == {
         "activation - broker": "broker", "activation - database": "database", "activation - olt-1": "element",
