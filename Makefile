@@ -74,6 +74,7 @@ test: check ## check and every test; with PYTEST_ARGS some of those without a br
 	$(PY) -m pytest $(PYTEST_ARGS)
 else
 test: setup
+	@echo "two lanes side by side; each tells when a part of it is over (alone: make lane-browser, make lane-system)"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line lane-browser lane-system
 endif
 
