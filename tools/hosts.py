@@ -13,13 +13,8 @@ from pathlib import Path
 
 from tools import namespace
 from tools.namespace import find_program
-from tools.packages import Server
 from tools.process import Child
 from tools.waiting import wait_until
-
-SERVER = Server(
-    "nftables", ("nftables",), lambda: find_program("nft") is not None, "Fedora: sudo dnf install nftables."
-)
 
 _BRIDGE, _NETWORK = "hosts", "10.77.0"
 _TABLE = "cut"

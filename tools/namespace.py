@@ -30,6 +30,11 @@ SERVER = Server(
     "Network namespaces are Linux's: this drill runs nowhere else.",
 )
 
+NFTABLES = Server(
+    "nftables", ("nftables",), lambda: find_program("nft") is not None,
+    "With it packets are lost, or refused, inside that network. Fedora: sudo dnf install nftables.",
+)  # fmt: skip
+
 
 class NamespaceRefused(Exception):
     """This machine gives us no network namespace; the text says what to do."""

@@ -9,14 +9,7 @@ import subprocess
 from pathlib import Path
 
 from tools.namespace import find_program, is_private
-from tools.packages import Server
 
-SERVER = Server(
-    "nftables",
-    ("nftables",),
-    lambda: find_program("nft") is not None,
-    "Packets are lost by rules of the Linux kernel, in a network namespace that ends with the drill.",
-)
 _TABLE = "inet drill"
 _CHAIN = f"{_TABLE} lossy"
 

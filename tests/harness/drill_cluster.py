@@ -22,13 +22,14 @@ from tools.drill_report import Result
 from tools.hosts import Host
 from tools.keys import load_secrets
 from tools.migrate import migrate_all
+from tools.namespace import NFTABLES
 from tools.nodes import Nodes
 from tools.rabbit_cluster import NODES, Cluster
 from tools.system import System
 from tools.waiting import NotInTime, wait_until
 
 NAME = "broker cluster"
-SERVERS = (rabbit.SERVER, haproxy.SERVER, hosts.SERVER)
+SERVERS = (rabbit.SERVER, haproxy.SERVER, NFTABLES)
 WITHIN_S = 30.0
 """In which all goes on without a node: longer than an election, shorter than it takes the node to come back."""
 SILENT_WITHIN_S = 90.0

@@ -17,9 +17,10 @@ from tests.harness.drill_load import Load
 from tests.harness.drill_patience import Patience
 from tests.harness.drill_stage import Stage, measured
 from tests.harness.settings import FAST
-from tools import bng, olt, packet_loss, rabbit
+from tools import bng, olt, rabbit
 from tools.drill_report import Result
 from tools.faults import LINK_FAULTS, LinkFault, link_schedule
+from tools.namespace import NFTABLES
 from tools.network import REAL, SIM
 from tools.nodes import Nodes
 from tools.packet_loss import PacketLoss
@@ -28,7 +29,7 @@ from tools.system import System
 from tools.waiting import wait_until
 
 NAME = "network"
-SERVERS = (rabbit.SERVER, olt.SERVER, bng.SERVER, packet_loss.SERVER)
+SERVERS = (rabbit.SERVER, olt.SERVER, bng.SERVER, NFTABLES)
 GATEWAY = "clients - gateway"
 LATENCY = {"delay_ms": 100, "jitter_ms": 50}
 LOSS = {"loss": 10, "vanish": 100}
