@@ -17,8 +17,8 @@ both_languages = pytest.mark.parametrize("lang", ["ko", "en"])
 
 @pytest.fixture
 def order(client: Client) -> Json:
-    """An order whose visit Kim has."""
-    return a_scheduled_order(client, "kim")
+    """An order whose visit Kim has, on a day on which it can be moved."""
+    return a_scheduled_order(client, "kim", on_an_open_day=True)
 
 
 @pytest.fixture

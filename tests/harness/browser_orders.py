@@ -16,10 +16,15 @@ def an_activated_order(client: Client, order: Json | None = None) -> Json:
     return client.wait_for_status(order_id, "activated")
 
 
-def a_scheduled_order(client: Client, technician: str = "kim", order: Json | None = None) -> Json:
-    """An order with a visit of this technician, in their first free window; field work has the job."""
+def a_scheduled_order(
+    client: Client, technician: str = "kim", order: Json | None = None, *, on_an_open_day: bool = False
+) -> Json:
+    """An order with a visit of this technician, in their first free window; field work has the job.
+
+    `on_an_open_day`: a day with room to move the visit, whatever the hour is and whoever has used up today.
+    """
     order_id = str(an_activated_order(client, order)["order_id"])
-    return schedule_with(client, order_id, technician)
+    return schedule_with(client, order_id, technician, on_an_open_day=on_an_open_day)
 
 
 def fewest_can_come(free: list[Json]) -> Json:
