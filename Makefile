@@ -7,7 +7,7 @@ PY := .venv/bin/python
 BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lane-browser lane-system test-browser check audit-deps shell audit backup restore drill bench bench-pages screenshots lock image image-smoke sbom clean
+.PHONY: help setup run up down test lane-pages lane-drills test-browser check audit-deps shell audit backup restore drill bench bench-pages screenshots lock image image-smoke sbom clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -67,26 +67,27 @@ audit-deps: setup ## known weaknesses of the locked libraries, in Python and Nod
 	cd clients/node && npm audit --package-lock-only --audit-level=high
 	cd deploy/tools && npm audit --package-lock-only --audit-level=high
 
-# Two lanes side by side, because most tests wait for processes longer than they compute: drills, which are loud, run
-# beside tests that only compute. Each lane takes its ports from a range of its own.
+# Two lanes side by side, because most tests wait for processes longer than they compute. Each lane takes its ports from
+# a range of its own.
 ifdef PYTEST_ARGS
 test: check ## check and every test; with PYTEST_ARGS some of those without a browser
 	$(PY) -m pytest $(PYTEST_ARGS)
 else
 test: setup
-	@echo "two lanes side by side; each tells when a part of it is over (alone: make lane-browser, make lane-system)"
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line lane-browser lane-system
+	@echo "two lanes side by side; each tells when a part of it is over (alone: make lane-pages, make lane-drills)"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line lane-pages lane-drills
 endif
 
-lane-browser: export PORTS := 20000-25999
-lane-browser: setup
+lane-pages: export PORTS := 20000-25999
+lane-pages: setup
 	$(PY) -m pytest $(BROWSER_TESTS)
 	@$(MAKE) --no-print-directory check
-	$(PY) -m pytest tests/unit tests/model tests/contract
+	$(PY) -m pytest tests/integration
 
-lane-system: export PORTS := 26000-31999
-lane-system: setup
-	$(PY) -m pytest tests/integration tests/drills
+lane-drills: export PORTS := 26000-31999
+lane-drills: setup
+	$(PY) -m pytest tests/unit tests/model tests/contract
+	$(PY) -m pytest tests/drills --durations=12
 
 test-browser: setup ## the tests in a browser only
 	$(PY) -m pytest $(BROWSER_TESTS) $(PYTEST_ARGS)
