@@ -81,11 +81,10 @@ endif
 lane-pages: export PORTS := 20000-25999
 lane-pages: setup
 	$(PY) -m pytest $(BROWSER_TESTS)
-	@$(MAKE) --no-print-directory check
 	$(PY) -m pytest tests/integration
 
 lane-drills: export PORTS := 26000-31999
-lane-drills: setup
+lane-drills: check
 	$(PY) -m pytest tests/unit tests/model tests/contract
 	$(PY) -m pytest tests/drills --durations=12
 
