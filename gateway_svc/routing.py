@@ -82,12 +82,17 @@ class Route:
             raise Forbidden(f"this needs one of the roles {', '.join(sorted(self.roles))}; yours is {caller.role}")
 
 
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request of a route and one of a page have alike: who asks, and about which order."""
+    """What a request of a route and one of a page have alike: who asks, and about which order.
 
-    __slots__ = ()
+    `path` holds the values of the path, `order_id` the checked one.
+    """
+
+    request: Request
     caller: Caller | None
     order_id: UUID | None
+    path: Mapping[str, str]
 
     @property
     def by(self) -> Caller:
@@ -104,12 +109,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Call(Asked):
-    """One request, checked: `body` and `query` are of the route's models, `order_id` comes from the path."""
+    """One request, checked: `body` and `query` are of the route's models."""
 
-    request: Request
-    caller: Caller | None
-    order_id: UUID | None
-    path: Mapping[str, str]
     body: Any
     query: Any
 

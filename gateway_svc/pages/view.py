@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
-from uuid import UUID
 
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Response
 
-from gateway_svc.auth import Caller
 from gateway_svc.pages import render
 from gateway_svc.pages.formats import Formats
 from gateway_svc.pages.texts import Language, Texts
@@ -22,12 +19,8 @@ SCRIPT_HEADER = "Oss-Script"
 
 @dataclass(frozen=True, slots=True)
 class View(Asked):
-    """One request. `csrf` goes into every form; `path` holds the values of the path, `order_id` the checked one."""
+    """One request of a page. `csrf` goes into every form."""
 
-    request: Request
-    caller: Caller | None
-    order_id: UUID | None
-    path: Mapping[str, str]
     t: Texts
     formats: Formats
     csrf: str

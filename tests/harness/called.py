@@ -13,7 +13,7 @@ from eventlet.event import Event
 from chassis.container import Container
 from chassis.rpc_client import CallFailed, RemoteFault, RpcClient
 from chassis.rpc_server import BoundedRpcConsumer, rpc
-from contracts.errors import NotFound, from_rpc
+from contracts.errors import Conflict, NotFound, from_rpc
 from tests.harness.toys import started
 from tools.waiting import wait_until
 
@@ -39,6 +39,14 @@ class Far:
     @rpc
     def missing(self, text: str) -> None:
         raise NotFound(f"there is no {text}")
+
+    @rpc
+    def conflict(self) -> None:
+        raise Conflict("not now", [{"field": "state", "message": "is closed"}], 3)
+
+    @rpc
+    def defect(self) -> None:
+        raise RuntimeError("a defect")
 
     @rpc
     def nested(self, depth: int) -> Any:
@@ -88,17 +96,27 @@ def calling(vhost: str) -> Iterator[RpcClient]:
         yield client
 
 
+def close_gate() -> None:
+    """The called service begins anew: its gate closed, no call made."""
+    Far.gate, Far.calls = Event(), []
+
+
+def open_gate() -> None:
+    """What waits at the gate may end."""
+    if not Far.gate.ready():
+        Far.gate.send()
+
+
 @contextmanager
 def answering(uri: str, **more: Any) -> Iterator[Container]:
     """The called service, its queue consumed."""
-    Far.gate, Far.calls = Event(), []
+    close_gate()  # before it starts: something may wait in its queue
     with started(Far, config_of(uri, **more)) as container:
         wait_until(lambda: server(container)._link.connected, "consuming")
         try:
             yield container
         finally:
-            if not Far.gate.ready():
-                Far.gate.send()
+            open_gate()
 
 
 def server(container: Container) -> Any:

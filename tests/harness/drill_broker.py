@@ -59,15 +59,12 @@ def run(stage: Stage) -> Result:
     with stage.balanced() as balancer:
         load = Load(stage.system, url=balancer.url, seed=stage.seed, hands=8 if stage.long else 6)
         it = Scene(stage, load, stage.nodes.broker)
-        load.start()
-        try:
+        with load:
             for _ in range(2 if stage.long else 1):
                 it.inflict(kill, "kill -9")
                 it.inflict(restart, "restart")
                 it.inflict(cut, "every connection cut")
                 it.inflict(run_short, "memory alarm")
-        finally:
-            load.stop()
         for crew in it.crews:
             crew.finish(crew.placed)
             load.placed |= crew.placed

@@ -37,18 +37,17 @@ def run(stage: Stage) -> Result:
     faults, notes = 0, []
     with stage.balanced() as balancer, right_again(system, victims):
         load = Load(system, url=balancer.url, seed=stage.seed, hands=6 if stage.long else 4)
-        load.start()
-        enough = stage.amount(4, 60)
-        for sign in (1, -1, 0) if stage.long else (1, 0):
-            with orders_waiting(system):
-                for name in victims:
-                    stage.say(f"{name}: {sign * FIRST[name]:+g} s")
-                    set_clock(system, name, sign * FIRST[name])
-                    faults += 1
-            goal = load.closed + enough
-            wait_until(lambda goal=goal: load.over or load.closed >= goal, "orders go on", timeout_s=300)
-            notes.append(", ".join(f"{name} {offset(system, name):+.0f} s" for name in victims))
-        load.stop()
+        with load:
+            enough = stage.amount(4, 60)
+            for sign in (1, -1, 0) if stage.long else (1, 0):
+                with orders_waiting(system):
+                    for name in victims:
+                        stage.say(f"{name}: {sign * FIRST[name]:+g} s")
+                        set_clock(system, name, sign * FIRST[name])
+                        faults += 1
+                goal = load.closed + enough
+                wait_until(lambda goal=goal: load.over or load.closed >= goal, "orders go on", timeout_s=300)
+                notes.append(", ".join(f"{name} {offset(system, name):+.0f} s" for name in victims))
         return measured(stage, NAME, faults, load, begun, [f"clocks, one after the other: {'; then '.join(notes)}"])
 
 

@@ -103,16 +103,13 @@ def run(stage: Stage) -> Result:
     begun = time.monotonic()
     with scene(stage) as it:
         stage.say(f"up after {time.monotonic() - begun:.0f} s; leaders: {leaders(it.cluster)}")
-        it.load.start()
-        try:
+        with it.load:
             wait_until(lambda: it.load.closed >= 3, "orders go on")
             for name in NODES if stage.long else NODES[:1]:
                 lose(it, name)
             cut_off(it, NODES[1], silently=False)
             if stage.long:
                 cut_off(it, NODES[2], silently=True)
-        finally:
-            it.load.stop()
         it.cluster.wait_until_whole()
         result = measured(replace(stage, system=it.system), NAME, it.faults, it.load, begun, it.notes)
     result.problems += it.problems

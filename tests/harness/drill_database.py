@@ -36,15 +36,14 @@ def run(stage: Stage) -> Result:
     enough = stage.amount(8, 60)
     with stage.balanced() as balancer:
         load = Load(system, url=balancer.url, seed=stage.seed, hands=8)
-        load.start()
-        wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
-        for name, strike in blows.items():
-            stage.say(name)
-            strike()
-            notes.append(f"{name}: the next order ended after {_next_end(load):.1f} s")
-            goal = load.closed + enough
-            wait_until(lambda goal=goal: load.over or load.closed >= goal, "orders go on", timeout_s=300)
-        load.stop()
+        with load:
+            wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
+            for name, strike in blows.items():
+                stage.say(name)
+                strike()
+                notes.append(f"{name}: the next order ended after {_next_end(load):.1f} s")
+                goal = load.closed + enough
+                wait_until(lambda goal=goal: load.over or load.closed >= goal, "orders go on", timeout_s=300)
         return measured(stage, NAME, len(blows), load, begun, notes)
 
 

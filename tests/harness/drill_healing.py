@@ -42,15 +42,14 @@ def run(stage: Stage) -> Result:
         for name in system.processes:
             kubelet.watch(name, probes(service_of(name)))
         load = Load(system, url=balancer.url, seed=stage.seed, hands=4 if stage.long else 3)
-        load.start()
-        try:
-            wait_until(lambda: load.closed >= 1, "orders go on", timeout_s=120)
-            healings = _all(system, kubelet, stage, speed)
-        finally:
-            kubelet.stop()
-            system.thaw_all()
-            system.start_all()
-        load.stop()
+        with load:
+            try:
+                wait_until(lambda: load.closed >= 1, "orders go on", timeout_s=120)
+                healings = _all(system, kubelet, stage, speed)
+            finally:
+                kubelet.stop()
+                system.thaw_all()
+                system.start_all()
         notes = [_note(blow, healing, struck_at) for blow, healing, struck_at in healings]
         if not stage.long:
             notes.append(f"times of the manifests divided by {speed:g}")

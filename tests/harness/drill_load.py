@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import eventlet
 import requests
+from greenlet import GreenletExit
 
 from tests.harness.client import Client, Json, UnexpectedAnswer, an_order, internet, tv
 from tests.harness.crew import OUTCOME, Crew, Fate
@@ -58,7 +60,8 @@ class CountingClient(Client):
 
 
 class Load(Crew):
-    """`start()`, then `stop()` or `finish()`; afterwards `expected`, `keys`, `stuck` and `tally` say what came of it.
+    """Works for as long as a block `with load:` runs, and ends the orders under way; afterwards `expected`, `keys`,
+    `stuck` and `tally` say what came of it. A block that fails leaves no hand at work.
 
     `limit`: how many orders at most. `url`: where the gateways are. `fates` draws what each order is meant to come to.
     """
@@ -86,19 +89,24 @@ class Load(Crew):
         """The outcome each order is meant to have, by its id."""
         return {order_id: OUTCOME[fate] for order_id, fate in self.placed.items()}
 
-    def start(self) -> None:
-        """All hands begin; returns at once."""
-        self._workers = [eventlet.spawn(self._work_on, client) for client in self._clients]
+    def __enter__(self) -> Load:
+        """All hands begin."""
+        self._workers += [eventlet.spawn(self._work_on, client) for client in self._clients]
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Begin no further order, and wait until those under way have ended, well or badly."""
         self._stopping = True
+        if kind is not None:
+            for worker in self._workers:
+                worker.kill()
         self.finish()
 
     def finish(self) -> None:
         """Wait until `limit` orders have ended, well or badly."""
         for worker in self._workers:
-            worker.wait()
+            with suppress(GreenletExit):
+                worker.wait()
 
     @property
     def over(self) -> bool:

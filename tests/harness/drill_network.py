@@ -68,16 +68,13 @@ def run(stage: Stage) -> Result:
         load = Load(there.system, url=through, seed=stage.seed, hands=4)
         patience = Patience(direct, there.system.env["STAFF_PASSWORD"])
         wait_until(lambda: there.relay.told("order - broker")["connections"], "the broker is reached over the relay")
-        load.start()
-        patience.start()
-        for fault in drawn:
-            stage.say(str(fault))
-            patience.now = str(fault)
-            there.strike(fault)
-            patience.now = f"after: {fault}"
-            eventlet.sleep(CALM_S)
-        load.stop()
-        patience.stop()
+        with load, patience:
+            for fault in drawn:
+                stage.say(str(fault))
+                patience.now = str(fault)
+                there.strike(fault)
+                patience.now = f"after: {fault}"
+                eventlet.sleep(CALM_S)
         what = f"{len(LINK_FAULTS)} kinds of fault on {len(there.links)} links" if stage.long else _listed(drawn)
         notes = [what, *patience.notes]
         found = measured(replace(stage, system=there.system), NAME, len(drawn), load, begun, notes)

@@ -33,7 +33,10 @@ REQUESTS: dict[str, tuple[str, str, str | None]] = {
 
 @dataclass
 class Patience:
-    """`start()`, then `stop()`; `notes` and `problems` say how long it took. `now`: what is inflicted just now."""
+    """Asks for as long as a block `with patience:` runs; `notes` and `problems` say how long it took.
+
+    `now`: what is inflicted just now.
+    """
 
     url: str
     password: str
@@ -43,7 +46,7 @@ class Patience:
     _stopping: bool = False
     _hands: list[Any] = field(default_factory=list)
 
-    def start(self) -> None:
+    def __enter__(self) -> Patience:
         """Begin, each sort of request in a greenlet of its own. Signs in first."""
         client = Client(self.url, staff_password=self.password)
         placed = client.place(an_order())
@@ -52,9 +55,10 @@ class Patience:
             client.login(user)
         self._order_id = str(placed["order_id"])
         self._hands = [eventlet.spawn(self._ask_on, what, client) for what in (PLACED, *REQUESTS)]
+        return self
 
-    def stop(self) -> None:
-        """Ask for nothing more; returns when everything is answered."""
+    def __exit__(self, *_: object) -> None:
+        """Ask for nothing more, and wait until everything is answered."""
         self._stopping = True
         for hand in self._hands:
             hand.wait()

@@ -49,14 +49,14 @@ def one_round(stage: Stage, seed: int, orders: int, faults: int) -> Result:
         drawn = schedule(seed, faults, orders, sorted(system.processes), sorted(elements_of(system)))
         inflictor = Inflictor(system, stage.say)
         load = Load(system, url=balancer.url, seed=seed, limit=orders, hands=8 if orders > 100 else 6)
-        load.start()
-        for fault in drawn:
-            _await_turn(load, fault.after)
-            inflictor.inflict(fault)
-        inflictor.wait()
-        system.thaw_all()
-        system.start_all()
-        load.finish()
+        with load:
+            for fault in drawn:
+                _await_turn(load, fault.after)
+                inflictor.inflict(fault)
+            inflictor.wait()
+            system.thaw_all()
+            system.start_all()
+            load.finish()
         found = measured(stage, NAME, len(inflictor.done), load, begun, [f"faults: {', '.join(inflictor.done)}"])
     found.seed = seed
     found.problems += [f"a fault could not be inflicted: {text}" for text in inflictor.failed]

@@ -26,20 +26,19 @@ def run(stage: Stage) -> Result:
     with stage.balanced() as balancer, replicated(system, replicas(stage)):
         load = Load(system, url=balancer.url, seed=stage.seed, hands=6 if stage.long else 3)
         load.also(look_around)
-        load.start()
-        wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
-        replaced: list[str] = []
-        for name in all_processes(system):
-            stage.say(f"replacing {name}")
-            replace(system, balancer, name, long=stage.long)
-            replaced.append(name)
-        if stage.long:
-            for name in system.replicas("gateway"):
-                stage.say(f"replacing {name} without a word to the balancer")
-                system.replace(name)
-                balancer.wait_admitted(name)
+        with load:
+            wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
+            replaced: list[str] = []
+            for name in all_processes(system):
+                stage.say(f"replacing {name}")
+                replace(system, balancer, name, long=stage.long)
                 replaced.append(name)
-        load.stop()
+            if stage.long:
+                for name in system.replicas("gateway"):
+                    stage.say(f"replacing {name} without a word to the balancer")
+                    system.replace(name)
+                    balancer.wait_admitted(name)
+                    replaced.append(name)
         found = measured(stage, NAME, len(replaced), load, begun, [f"replaced: {', '.join(replaced)}"])
     found.problems += [f"failed request: {text}" for text in load.tally.failed[:20]]
     return found

@@ -63,10 +63,9 @@ def run(stage: Stage) -> Result:
     services = [service for service in SERVICES if scaling(service).by == "queue"] if stage.long else ["mypage"]
     with stage.balanced() as balancer:
         load = Load(system, url=balancer.url, seed=stage.seed, hands=4)
-        load.start()
-        wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
-        told = [_grow_and_shrink(stage, service) for service in services]
-        load.stop()
+        with load:
+            wait_until(lambda: load.closed >= 2, "orders go on", timeout_s=120)
+            told = [_grow_and_shrink(stage, service) for service in services]
         return measured(stage, NAME, sum(added for added, _ in told), load, begun, [note for _, note in told])
 
 

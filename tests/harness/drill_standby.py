@@ -73,17 +73,16 @@ def _failovers(stage: Stage, cluster: Replicated) -> Result:
         turns += [("hang, then kill -9", _hang_and_die), ("planned", _hand_over)]
     assert stage.balancer is not None
     load = Load(system, url=stage.balancer.url, seed=stage.seed, hands=6)
-    load.start()
-    for how, turn in turns:
-        _more(load, stage.amount(4, 40))
-        since, old = datetime.now(UTC) - timedelta(seconds=5), cluster.primary
-        stage.say(f"{old}: {how}")
-        turn(stage, cluster)
-        _more(load, stage.amount(4, 40))
-        notes.append(f"{how}: {old} → {cluster.primary}, nothing was written for {_silence(system, since):.1f} s")
-        if not cluster.servers[old].process.alive:
-            cluster.rejoin(old)
-    load.stop()
+    with load:
+        for how, turn in turns:
+            _more(load, stage.amount(4, 40))
+            since, old = datetime.now(UTC) - timedelta(seconds=5), cluster.primary
+            stage.say(f"{old}: {how}")
+            turn(stage, cluster)
+            _more(load, stage.amount(4, 40))
+            notes.append(f"{how}: {old} → {cluster.primary}, nothing was written for {_silence(system, since):.1f} s")
+            if not cluster.servers[old].process.alive:
+                cluster.rejoin(old)
     return measured(stage, f"{NAME}: failover", len(turns), load, begun, notes)
 
 

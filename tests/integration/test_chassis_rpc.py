@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import eventlet
 import pytest
-from eventlet.event import Event
 from kombu import Connection
 from nameko.containers import ServiceContainer
 from nameko.rpc import rpc as stock_rpc
@@ -22,38 +21,13 @@ from chassis.rpc_client import (
     RemoteFault,
     RpcClient,
 )
-from chassis.rpc_server import Lateness, rpc
+from chassis.rpc_server import Lateness
 from contracts.errors import Conflict, from_rpc
+from tests.harness import called
+from tests.harness.called import Far, close_gate, open_gate
 from tests.harness.toys import started
 from tools.nodes import Nodes
 from tools.waiting import wait_until
-
-
-class Far:
-    """The called service. `gate` holds back `slow` until the test opens it."""
-
-    name = "far"
-    gate: ClassVar[Event]
-    calls: ClassVar[list[str]]
-
-    @rpc
-    def echo(self, text: str) -> str:
-        self.calls.append(text)
-        return text
-
-    @rpc
-    def slow(self, text: str) -> str:
-        self.calls.append(text)
-        self.gate.wait()
-        return text
-
-    @rpc
-    def conflict(self) -> None:
-        raise Conflict("not now", [{"field": "state", "message": "is closed"}], 3)
-
-    @rpc
-    def defect(self) -> None:
-        raise RuntimeError("a defect")
 
 
 class Stock:
@@ -64,30 +38,17 @@ class Stock:
         return text
 
 
-class Near:
-    """The calling service."""
-
-    name = "near"
-    far = RpcClient("far", errors=from_rpc)
+class Near(called.Near):
     stock = RpcClient("stock", errors=from_rpc)
-
-    @rpc
-    def nothing(self) -> None:
-        """An entrypoint, so that this is a service."""
 
 
 TARGET = {"timeout_s": 5, "breaker_failures": 3, "breaker_reset_s": 0.5}
 
 
 def _config(vhost: str, **more: Any) -> dict[str, Any]:
-    return {
-        "AMQP_URI": vhost,
-        "RPC_MAX_QUEUE": 3,
-        "RPC_PREFETCH": 1,
-        "RPC_RETRY_AFTER_S": 1,
-        "RPC": {"far": TARGET, "stock": TARGET},
-        "max_workers": 5,
-    } | more
+    """Little room, so that a service is full soon."""
+    little = {"RPC_MAX_QUEUE": 3, "RPC_PREFETCH": 1, "max_workers": 5, "RPC": {"far": TARGET, "stock": TARGET}}
+    return called.config_of(vhost, **little | more)
 
 
 def client_of(container: ServiceContainer, name: str = "far") -> RpcClient:
@@ -126,10 +87,9 @@ def far_container(broker: str) -> Iterator[ServiceContainer]:
 @pytest.fixture
 def far(far_container: ServiceContainer) -> Iterator[type[Far]]:
     """The called service, its gate closed at first."""
-    Far.gate, Far.calls = Event(), []
+    close_gate()
     yield Far
-    if not Far.gate.ready():
-        Far.gate.send()
+    open_gate()
 
 
 @pytest.fixture
@@ -221,7 +181,7 @@ def test_a_failing_service_is_left_alone_and_asked_again_later(vhost: str, lonel
     # Where this is slower than the breaker, a probe comes in between.
     left_alone = wait_until(lambda: _refused(_outcome(lonely, "echo", text="x")), "no call goes out")
     assert left_alone.retry_after_s >= 0.5
-    Far.gate, Far.calls = Event(), []
+    close_gate()
     with started(Far, _config(vhost)):
         wait_until(lambda: lonely.call("echo", text="back") == "back", "works again", answered=(CallFailed,))
         assert lonely.breaker_state == "closed"
@@ -232,7 +192,7 @@ def test_while_half_open_one_call_finds_out_and_the_others_are_spared(vhost: str
     for _ in range(3):
         _swallow(lonely, "echo", text="x")
     wait_until(lambda: not isinstance(_outcome(lonely, "echo", text="x"), BreakerOpen), "a probe goes through")
-    Far.gate, Far.calls = Event(), []
+    close_gate()
     with started(Far, _config(vhost)):
         def probes() -> list[Any]:
             callers = [eventlet.spawn(_outcome, lonely, "slow", text=str(n), timeout_s=1) for n in range(10)]
