@@ -23,6 +23,7 @@ import os
 import platform
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ def run(drill: Drill, stage: Any) -> list[Result]:
             return run_in_own_network(drill.name, drill.module, stage)
         found = drill.function()(stage)
     except Exception as error:
+        traceback.print_exception(error)
         return [failed(drill.title, error, stage.seed)]
     return [found] if isinstance(found, Result) else list(found)
 

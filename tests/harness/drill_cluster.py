@@ -147,8 +147,8 @@ def cut_off(it: Scene, name: str, *, silently: bool) -> None:
 
 
 def leaders(cluster: Cluster) -> dict[str, int]:
-    """How many queues each node leads."""
-    found = [str(queue["node"]) for queue in cluster.queues()]
+    """How many queues each node leads. Of a new queue the management interface tells that some seconds later."""
+    found = [queue.get("node") for queue in cluster.queues()]
     return {name: found.count(node.place.node) for name, node in cluster.nodes.items()}
 
 

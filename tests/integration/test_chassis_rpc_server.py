@@ -9,13 +9,12 @@ from uuid import uuid4
 
 import eventlet
 import pytest
-from eventlet.event import Event
 from kombu import Connection
 
 from chassis.rpc_client import CallFailed, DeadlineExceeded, OutOfService, RpcClient
 from chassis.rpc_replies import ReplyLink
 from contracts.errors import NotFound
-from tests.harness.called import Far, answering, calling, config_of, outcome, server
+from tests.harness.called import Far, answering, calling, close_gate, config_of, outcome, server
 from tests.harness.proxy import proxied
 from tests.harness.toys import publish, started
 from tools.waiting import wait_until
@@ -85,7 +84,7 @@ def test_while_only_the_way_for_replies_is_closed_a_request_is_carried_out_once(
 
 
 def test_a_service_starts_and_stops_while_there_is_no_broker_and_answers_once_there_is_one(vhost: str) -> None:
-    Far.gate, Far.calls = Event(), []
+    close_gate()
     with proxied(vhost) as proxy:
         proxy.cut()
         with eventlet.Timeout(30):
@@ -99,7 +98,7 @@ def test_a_service_starts_and_stops_while_there_is_no_broker_and_answers_once_th
 
 
 def test_stopping_answers_what_is_at_work_and_leaves_the_rest_in_the_queue(vhost: str) -> None:
-    Far.gate, Far.calls = Event(), []
+    close_gate()
     with calling(vhost) as near:
         with started(Far, config_of(vhost, max_workers=1, RPC_PREFETCH=1)) as far:
             wait_until(lambda: server(far)._link.connected, "consuming")

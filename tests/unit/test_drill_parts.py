@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import eventlet
 import pytest
+from eventlet.event import Event
 
+from tests.harness.client import Client
+from tests.harness.drill_load import Load
 from tools import namespace
 from tools.drill import DRILLS, Drill, chosen
 from tools.drill_report import BEGIN, COLUMNS, END, Result, failed, kept, measured, report, summary, table
@@ -17,6 +22,7 @@ from tools.manifests import Probe, broker_cluster
 from tools.paths import ROOT
 from tools.rabbit_cluster import NODES, production_settings
 from tools.system import service_of
+from tools.waiting import NotInTime
 
 PROCESSES = ("order", "activation", "gateway", "gateway-2")
 ELEMENTS = ("olt-1", "bng-1")
@@ -214,3 +220,19 @@ def test_the_network_of_the_machine_is_not_taken_for_a_private_one(monkeypatch: 
     monkeypatch.setenv("OSS_PRIVATE_NETWORK", "net:[1]")
 
     assert not namespace.is_private()
+
+
+class Patient(Load):
+    """Its hands wait for as long as the test likes."""
+
+    def _work_on(self, client: Client) -> None:
+        Event().wait()
+
+
+def test_a_block_that_fails_leaves_no_hand_at_work() -> None:
+    load = Patient(SimpleNamespace(url="", env={"STAFF_PASSWORD": ""}), url="", seed=1, hands=2)
+    with pytest.raises(NotInTime), load:
+        eventlet.sleep()
+        assert not load.over
+        raise NotInTime("the database never came back")
+    assert load.over
