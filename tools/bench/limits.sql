@@ -47,7 +47,7 @@ with due as (select order_id from bench_activation.activations where order_id = 
 select order_id, line, pool, name from bench_activation.resources where order_id = any(cast(:ids as uuid[])) and blocked is null order by line;
 select pg_advisory_xact_lock_shared(hashtext('activation inventory'));
 select pool, count(*) from bench_activation.resources where order_id is not null group by pool;
-select array_agg(pool)::text as pools, array_agg(name)::text as names from (select wanted.pool, free.name from unnest(array['port:olt-1', 'vlan:olt-1', 'ip:bng-1']) as wanted(pool) cross join lateral (
+select array_agg(pool)::text as pools, array_agg(name)::text as names from (select wanted.pool, free.name from unnest(array['port', 'vlan', 'ip']) as wanted(pool) cross join lateral (
   select name from bench_activation.resources where pool = wanted.pool and order_id is null and blocked is null order by position limit cast(:batch as int) for update skip locked) as free) as found \gset
 update bench_activation.resources r set order_id = (cast(:ids as uuid[]))[1 + cast((given.n - 1) % cast(:batch as int) as int)], line = 1
   from unnest(cast(:pools as text[]), cast(:names as text[])) with ordinality as given(pool, name, n) where r.pool = given.pool and r.name = given.name;
