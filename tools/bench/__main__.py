@@ -48,6 +48,7 @@ def turn(host: Host, names: Sequence[str], size: Size) -> tuple[Reading, list[st
     load.warm_up(host, min(WARM_UP, size.batch))
     for name in names:
         _say(f"  {name}")
+        host.settle()
         try:
             found |= limits.limits(host, size, found) if name == LIMITS else SECTIONS[name](host, size)
         except NotInTime as error:

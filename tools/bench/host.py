@@ -20,7 +20,7 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
-from tools.paths import ROOT
+from tools.paths import ROOT, SERVICES
 from tools.process import tied_to_us
 from tools.waiting import NotInTime
 
@@ -110,12 +110,15 @@ class Host:
         url = sa.make_url(self.env[f"{service.upper()}_DB_URI"]).set(drivername="postgresql")
         return (url.set(database=database) if database else url).render_as_string(hide_password=False)
 
-    def give_back_resources(self) -> None:
-        """Let all ports, VLANs and addresses be given out again: two access nodes hold fewer lines than we order.
+    def settle(self) -> None:
+        """Bring the databases into the same state before each section; only while no order is under way.
 
-        Only while no order is under way. The orders keep what they have written on the elements.
+        All ports, VLANs and addresses can be given out again: two access nodes hold fewer lines than we order. Tables
+        are vacuumed and analysed, as those of a system are that has run for more than some minutes.
         """
         self.query("activation", "update resources set order_id = null, line = null where order_id is not null")
+        for service in SERVICES:
+            self.query(service, "vacuum analyze")
 
     def close(self) -> None:
         """End our connections to its databases."""

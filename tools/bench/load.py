@@ -29,7 +29,7 @@ from tools.bench.wrk import Answers, Wrk
 
 MANY = 32
 LINES = 5000
-"""Orders after which resources are given back; two access nodes hold 7 800 lines."""
+"""Orders after which `Host.settle` is needed; two access nodes hold 7 800 lines."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ def intake_32(host: Host, size: Size) -> Reading:
 
 def batch(host: Host, size: Size) -> Reading:
     """So many orders at once: how many a second become visible, and what one costs under load."""
-    host.give_back_resources()
     before, began = _cpu_s(host), time.perf_counter()
     orders, last = _put_through(host, size.batch, MANY)
     found = {Name(BATCH, VISIBLE, "orders/s"): orders / (last - began)}
@@ -101,7 +100,7 @@ def memory(host: Host, size: Size) -> Reading:
     steps = [cost.all_memory_mb(host.pids)]
     for share in (size.memory // 2, size.memory - size.memory // 2):
         while share > 0:
-            host.give_back_resources()
+            host.settle()
             _put_through(host, min(share, LINES), MANY)
             share -= LINES
         steps.append(cost.all_memory_mb(host.pids))
@@ -115,7 +114,6 @@ def memory(host: Host, size: Size) -> Reading:
 
 
 def _intake(host: Host, seconds: int, connections: int, section: str) -> Reading:
-    host.give_back_resources()
     watch = Watch(host)
     before = _cpu_s(host)
     answers = Wrk("intake.lua", host.url, connections).for_seconds(seconds)
