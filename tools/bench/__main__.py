@@ -57,6 +57,15 @@ def turn(host: Host, names: Sequence[str], size: Size) -> tuple[Reading, list[st
     return found, failed
 
 
+def _turn_of(checkout: Checkout, folder: Path, names: Sequence[str], size: Size) -> tuple[Reading, list[str]]:
+    """A turn with a system of its own. One that does not start, or loses orders, must not lose the other rounds."""
+    try:
+        with running(checkout, folder) as host:
+            return turn(host, names, size)
+    except NotInTime as error:
+        return {}, [str(error)]
+
+
 def measure(
     checkouts: Sequence[Checkout], rounds: int, names: Sequence[str], size: Size
 ) -> tuple[list[list[Reading]], list[str]]:
@@ -71,10 +80,9 @@ def measure(
         order = list(enumerate(checkouts))
         for at, checkout in reversed(order) if number % 2 else order:
             _say(f"round {number + 1} of {rounds}: {checkout.name}")
-            with running(checkout, FOLDER / f"run-{at}") as host:
-                found, trouble = turn(host, [name for name in names if last or name != MEMORY], size)
+            found, trouble = _turn_of(checkout, FOLDER / f"run-{at}", [n for n in names if last or n != MEMORY], size)
             readings[at].append(found)
-            failed += [f"{checkout.name}, {text}" for text in trouble]
+            failed += [f"{checkout.name}, round {number + 1}, {text}" for text in trouble]
     return readings, failed
 
 

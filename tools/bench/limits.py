@@ -53,7 +53,7 @@ def limits(host: Host, size: Size, ours: Reading) -> Reading:
     """
     _make_tables(host, 2 * size.limit_orders)
     _database(host, size.limit_orders // 10, BATCHED)  # Plans for tables that nobody has written to are bad ones.
-    found = _database(host, size.limit_orders // 10, 1) | _database(host, size.limit_orders, BATCHED)
+    found = _database(host, size.limit_orders // 4, 1) | _database(host, size.limit_orders, BATCHED)
     found |= _broker(host, size.limit_orders)
     limit_of = {DATABASE: Name(LIMITS, f"{DATABASE}, batched by {BATCHED}", CPU_MS),
                 BROKER: Name(LIMITS, f"{BROKER}, window of {WINDOW}", CPU_MS)}  # fmt: skip
