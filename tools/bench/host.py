@@ -62,7 +62,8 @@ def other_checkout(revision: str) -> Iterator[Checkout]:
         raise ValueError(f"git knows no revision {revision!r}") from None
     path = FOLDER / f"revision-{commit[:12]}"
     _drop(path)
-    _git("worktree", "add", "--quiet", "--detach", str(path), commit)
+    # Forced: `make clean` may have removed an earlier one without git's knowledge.
+    _git("worktree", "add", "--quiet", "--force", "--detach", str(path), commit)
     try:
         yield Checkout(revision, path, commit[:7])
     finally:
@@ -73,7 +74,6 @@ def _drop(path: Path) -> None:
     if path.exists():
         subprocess.run(["git", "worktree", "remove", "--force", str(path)], cwd=ROOT, capture_output=True)
         shutil.rmtree(path, ignore_errors=True)
-    _git("worktree", "prune")
 
 
 def _git(*arguments: str) -> str:
