@@ -7,7 +7,7 @@ PY := .venv/bin/python
 BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lane-pages lane-drills test-browser check audit-deps shell audit backup restore drill bench bench-pages screenshots lock image image-smoke sbom clean
+.PHONY: help setup run up down test lane-pages lane-drills test-browser check audit-deps shell audit backup restore drill bench bench-elements bench-pages screenshots lock image image-smoke sbom clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,8 +47,11 @@ drill: setup ## outages, faults and rollouts, kept in docs/drills.md; DRILL=rand
 	@PYTHONWARNINGS=ignore $(PY) -m tools.drill $(if $(DRILL),--only $(DRILL),--keep) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(ORDERS),--orders $(ORDERS)) $(DRILL_ARGS)
 
-bench: setup ## time and CPU of an activation, on real network elements and on the simulator
+bench: setup ## orders a second, times, CPU an order by process, memory, raw limits; BENCH_ARGS="--compare REV --keep"
 	@PYTHONWARNINGS=ignore $(PY) -m tools.bench $(BENCH_ARGS)
+
+bench-elements: setup ## time and CPU of an activation, on real network elements and on the simulator
+	@PYTHONWARNINGS=ignore $(PY) -m tools.bench.elements $(BENCH_ARGS)
 
 bench-pages: setup ## how soon pages answer, and how soon MyPage can be used on a slow phone
 	@PYTHONWARNINGS=ignore $(PY) -m tools.bench_pages $(BENCH_ARGS)

@@ -133,7 +133,7 @@ class WebServer(NamekoWebServer):
             self._spawn(sock, address)
 
     def _spawn(self, sock: Any, address: Any) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._connections) >= int(setting(self.container, "HTTP_MAX_CONNECTIONS", MAX_CONNECTIONS)):
             _log.warning("http_connection_refused", open=len(self._connections))
             sock.close()
             return

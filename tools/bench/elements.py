@@ -1,4 +1,4 @@
-"""`make bench`: how long activation of an order for internet and TV takes, and what it costs, on idle elements.
+"""`make bench-elements`: how long activation of an order for internet and TV takes on idle elements, and its cost.
 
 One order after another, in rounds: on the real network elements, then on the simulator, and so on, in one system.
 Time is from `order_placed` in the order book to `activation_completed` confirmed by the broker; CPU time is that of
@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import sqlalchemy as sa
 
+from tools.bench.cost import cpu_s
 from tools.client import Client, an_order
 from tools.network import REAL, SIM
 from tools.packages import PackagesMissing
@@ -115,18 +115,6 @@ class Bench:
         yield self._simulator
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds, user and system, of a process and all it has started, also of those that have ended since."""
-    total = 0.0
-    for process in (root := psutil.Process(pid), *root.children(recursive=True)):
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
-
-
 def table(found: Mapping[str, Measured]) -> str:
     """The result for a person to read."""
     real, sim = found[REAL], found[SIM]
@@ -146,11 +134,11 @@ def table(found: Mapping[str, Measured]) -> str:
 
 def main() -> int:
     """Measure and print; errors a person can act on are said without a traceback."""
-    parser = argparse.ArgumentParser(prog="tools.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tools.bench.elements", description=__doc__)
     parser.add_argument("--rounds", type=int, default=2, help="rounds on each kind of elements")
     parser.add_argument("--orders", type=int, default=20, help="orders in a round")
     args = parser.parse_args()
-    folder: Path = ROOT / ".local" / "bench"
+    folder: Path = ROOT / ".local" / "bench-elements"
     shutil.rmtree(folder, ignore_errors=True)
     system = System(folder, overrides=SETTINGS, say=lambda text: print(f"» {text}", flush=True))
     try:
