@@ -7,7 +7,7 @@ statement for each of inbox, lock, load, store and outbox, whatever its size.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -66,16 +66,23 @@ class Saga(Generic[R]):
         *,
         evolve: Callable[[R, Any, datetime], R],
         event: Callable[[str, R, Any, dict[str, Any]], OutgoingEvent],
+        lock_rows: bool = False,
     ) -> None:
+        """`lock_rows`: others change the rows too, without `Tx.lock`; a loaded row is then theirs only after commit."""
         self.table = table
         self._row_type = row_type
         self._sql = sql_table
         self._evolve = evolve
         self._event = event
         self._columns = [field.name for field in fields(row_type)]
+        self._lock_rows = lock_rows
 
     def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
         """Let messages that are new take effect, in order; those seen before are skipped."""
+        return self.commands(tx, self.fresh(tx, messages))
+
+    def fresh(self, tx: Tx, messages: Sequence[Message]) -> list[Message]:
+        """The messages that are new, in order. They count as seen from this transaction on."""
         fresh = inbox.claim(tx, [str(message.message_id) for message in messages])
         metrics.INBOX_DUPLICATES.labels(self.table.name).inc(len(messages) - len(fresh))
         todo = []
@@ -83,15 +90,19 @@ class Saga(Generic[R]):
             if str(message.message_id) in fresh:
                 fresh.discard(str(message.message_id))
                 todo.append(message)
-        return self._apply(tx, todo)
+        return todo
 
     def command(self, tx: Tx, command: Message) -> Step[R]:
         """Let one command take effect; raises chassis.table.Refused where the state does not allow it."""
-        return self._apply(tx, [command])[0]
+        return self.commands(tx, [command])[0]
 
     def commands(self, tx: Tx, commands: Sequence[Message]) -> list[Step[R]]:
         """Let several commands take effect, in order; the first refusal undoes all of them."""
-        return self._apply(tx, commands)
+        if not commands:
+            return []
+        steps, changed = self.decide(tx, self.load(tx, (command.order_id for command in commands)), commands)
+        self.store(tx, list(changed.values()))
+        return steps
 
     def load(self, tx: Tx, order_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
         """Lock these orders and return their rows; an order not heard of is a row in state NONE."""
@@ -100,6 +111,8 @@ class Saga(Generic[R]):
         query = sa.select(*(self._sql.c[name] for name in self._columns)).where(
             self._sql.c.order_id == sa.any_(sa.cast(wanted, pg.ARRAY(pg.UUID(as_uuid=True))))
         )
+        if self._lock_rows:
+            query = query.with_for_update()
         rows = {row["order_id"]: self._row_type(**row) for row in tx.conn.execute(query).mappings()}
         new: Callable[..., R] = self._row_type
         return {order_id: rows.get(order_id) or new(order_id=order_id) for order_id in wanted}
@@ -117,10 +130,11 @@ class Saga(Generic[R]):
         changed = {name: insert.excluded[name] for name in [*self._columns, "updated_at"] if name not in kept}
         tx.conn.execute(insert.values(values).on_conflict_do_update(index_elements=["order_id"], set_=changed))
 
-    def _apply(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
-        if not messages:
-            return []
-        rows = self.load(tx, (message.order_id for message in messages))
+    def decide(
+        self, tx: Tx, loaded: Mapping[uuid.UUID, R], messages: Sequence[Message]
+    ) -> tuple[list[Step[R]], dict[uuid.UUID, R]]:
+        """Let messages take effect on loaded rows, in order. Returns the steps, and the changed rows, to be stored."""
+        rows = dict(loaded)
         steps: list[Step[R]] = []
         events: list[OutgoingEvent] = []
         changed: dict[uuid.UUID, R] = {}
@@ -130,9 +144,8 @@ class Saga(Generic[R]):
             events.extend(caused)
             if not step.ignored:
                 rows[message.order_id] = changed[message.order_id] = step.after
-        self.store(tx, list(changed.values()))
         tx.emit(events)
-        return steps
+        return steps, changed
 
     def _step(self, tx: Tx, before: R, message: Message) -> tuple[Step[R], list[OutgoingEvent]]:
         transition = self.table.decide(before.state, message.trigger)
