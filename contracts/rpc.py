@@ -15,7 +15,8 @@ activation   get_activation(order_id) -> dict, with its case as `fallout` (Fallo
              repair(findings=[Finding], by) -> {"items": [Repaired]}                       Invalid
              inventory() -> {"pools": [...], "blocked": [...]}
              unblock_port(element, port, by) -> {"element", "port"}                        Conflict
-scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer                        Overloaded
+scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer                        Overloaded, Invalid
+             request_visits(requests=[VisitRequest]) -> [VisitResult], in their order      Overloaded
              list_visits(state, limit, cursor) -> Page of visits, in the order to call
              get_visit(order_id)                                                           NotFound
              record_call(order_id, by, outcome, note, call_back_at, call_id)               NotFound, Conflict, Invalid
@@ -110,6 +111,17 @@ class VisitAnswer(Value):
     """`accepted`: a visit stands in the call queue, or further on. `cancelled`: a cancel came first."""
 
     outcome: Literal["accepted", "cancelled"]
+
+
+class VisitResult(Value):
+    """What became of one of several requests; `error` is set where it is `invalid` (as `DomainError.as_dict`).
+
+    `order_id` is None where the request held none that can be read.
+    """
+
+    order_id: UUID | None
+    outcome: Literal["accepted", "cancelled", "invalid"]
+    error: dict[str, Any] | None = None
 
 
 FalloutAction = Literal["retry", "retry_on_another_port", "abandon"]

@@ -36,6 +36,7 @@ from gateway_svc import (
 from gateway_svc.auth import Caller
 from gateway_svc.changes import Changes
 from gateway_svc.extensions import IntakeProvider, LimitsProvider, PasswordsProvider, TokensProvider
+from gateway_svc.feeds import FeedsProvider
 from gateway_svc.intake import FORWARD_LOOP
 from gateway_svc.pages import dispatch, my_sign_in, mypage, operations, sign_in, signup, technician
 from gateway_svc.routing import ROUTES, Answer, Call, Route, route
@@ -74,6 +75,7 @@ class GatewayService(
     passwords = PasswordsProvider()
     limits = LimitsProvider()
     changes = Changes()
+    feeds = FeedsProvider()
     order = RpcClient("order", errors=from_rpc)
     activation = RpcClient("activation", errors=from_rpc)
     scheduling = RpcClient("scheduling", errors=from_rpc)
