@@ -12,13 +12,14 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TextIO
 
+import structlog
 from nameko.extensions import DependencyProvider
 
 from chassis.settings import lookup, merged
@@ -36,7 +37,7 @@ _PHONES = (
     re.compile(r"0(?<!\w0)(?<!\d-0)(?:2|[3-7]\d)[-. )]{1,2}\d{3,4}[-. ]?\d{4}(?!\w)"),
 )
 _VALUES = "chassis_values"
-"""The attribute of a record that holds the keywords given to a `Log`."""
+"""The attribute of a record that holds the keywords given to our own loggers."""
 
 _service = ""
 _context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
@@ -65,43 +66,23 @@ def service_name() -> str:
     return bound("service") or _service or "unknown"
 
 
-class Log:
-    """Writes lines: `log.info("visit_held", order_id=...)`. Keywords become JSON members, further arguments fill in %s.
-
-    `exc_info` and `exception` add the traceback, as the standard library's do.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
-
-    def debug(self, event: str, *args: Any, **values: Any) -> None:
-        self._log(logging.DEBUG, event, args, values)
-
-    def info(self, event: str, *args: Any, **values: Any) -> None:
-        self._log(logging.INFO, event, args, values)
-
-    def warning(self, event: str, *args: Any, **values: Any) -> None:
-        self._log(logging.WARNING, event, args, values)
-
-    def error(self, event: str, *args: Any, exc_info: Any = None, **values: Any) -> None:
-        self._log(logging.ERROR, event, args, values, exc_info)
-
-    def exception(self, event: str, *args: Any, **values: Any) -> None:
-        self._log(logging.ERROR, event, args, values, sys.exc_info())
-
-    def _log(
-        self, level: int, event: str, args: tuple[Any, ...], values: dict[str, Any], exc_info: Any = None
-    ) -> None:
-        if not self._logger.isEnabledFor(level):
-            return
-        record = logging.LogRecord(self._logger.name, level, "", 0, event, args, exc_info)
-        record.__dict__[_VALUES] = values
-        self._logger.handle(record)
+def _hand_over(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """What structlog gives to the standard library: the event is the message, the keywords travel beside it."""
+    about = {name: event.pop(name) for name in ("exc_info", "stack_info") if name in event}
+    return (event.pop("event"),), {"extra": {_VALUES: event}, **about}
 
 
-def get_logger(name: str) -> Log:
-    """Return the logger of that name."""
-    return Log(name)
+structlog.configure(
+    processors=[structlog.stdlib.filter_by_level, structlog.stdlib.PositionalArgumentsFormatter(), _hand_over],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+
+
+def get_logger(name: str) -> Any:
+    """Return a structlog logger: `log.info("visit_held", order_id=...)`, keywords become JSON members."""
+    return structlog.stdlib.get_logger(name)
 
 
 class _JsonLines(logging.Formatter):
