@@ -186,6 +186,14 @@ def lock_name(conn: sa.Connection, name: str) -> None:
         later(conn, "select pg_advisory_xact_lock(hashtextextended(%s, 0))", name)
 
 
+def try_lock_name(conn: sa.Connection, name: str) -> bool:
+    """Hold this name until the transaction ends; False where another transaction holds it."""
+    if is_sqlite(conn):
+        return True
+    query = sa.text("select pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+    return bool(conn.execute(query, {"name": name}).scalar_one())
+
+
 def lock_for_migration(conn: sa.Connection) -> dict[str, Any]:
     """Let one process migrate at a time; returns what Alembic's `configure` must know."""
     if is_sqlite(conn):
@@ -229,21 +237,24 @@ class Rows:
     """Writes rows of a table, of these columns; where `key` is there already, replaces the row or leaves it.
 
     On PostgreSQL they travel as one JSON parameter: one statement text whatever their number, parsed once. `plain`
-    makes JSON of what json cannot. `kept`: columns of which a row that is replaced keeps its own.
+    makes JSON of what json cannot. `kept`: columns of which a row that is replaced keeps its own. A row whose column
+    `unless` is not null is not replaced.
     """
 
     def __init__(
         self, table: sa.Table, names: Sequence[str], *, key: str, replace: bool, plain: Callable[[Any], str] = str,
-        kept: Collection[str] = (),
+        kept: Collection[str] = (), unless: str | None = None,
     ) -> None:  # fmt: skip
         self._table, self._key, self._plain = table, key, plain
         self._replaced = [name for name in names if name != key and name not in kept] if replace else []
+        self._unless = None if unless is None else table.c[unless]
         columns = ", ".join(names)
         taken = ", ".join(f"{name} = excluded.{name}" for name in self._replaced)
         self._postgres = (
             f"insert into {table.name} ({columns})"
             f" select {columns} from jsonb_populate_recordset(null::{table.name}, %s::jsonb)"
             f" on conflict ({key}) do {f'update set {taken}' if replace else 'nothing'}"
+            f"{f' where {table.name}.{unless} is null' if unless else ''}"
         )
 
     def write(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -258,7 +269,8 @@ class Rows:
         if not self._replaced:
             return statement.on_conflict_do_nothing(index_elements=[self._key])
         taken = {name: statement.excluded[name] for name in self._replaced}
-        return statement.on_conflict_do_update(index_elements=[self._key], set_=taken)
+        where = None if self._unless is None else self._unless.is_(None)
+        return statement.on_conflict_do_update(index_elements=[self._key], set_=taken, where=where)
 
 
 # SQLSTATE: connection exceptions, insufficient resources, operator intervention, a standby where the primary was, a

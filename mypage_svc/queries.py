@@ -36,7 +36,7 @@ def _plain(value: Any) -> str:
 
 
 _EVENTS = Rows(events, [*_FACT, "schema_version"], key="event_id", replace=False, plain=_plain)
-_PAGES = Rows(pages, _PAGE, key="order_id", replace=True, plain=_plain)
+_PAGES = Rows(pages, _PAGE, key="order_id", replace=True, plain=_plain, unless="settled_at")
 
 
 def add_events(conn: sa.Connection, facts: Iterable[Fact]) -> None:
@@ -73,14 +73,14 @@ def _stored(conn: sa.Connection, order_ids: Collection[UUID], but: Collection[UU
 
 
 def save_pages(conn: sa.Connection, folded: Sequence[Page]) -> None:
-    """Insert or replace pages in one statement."""
+    """Insert or replace pages in one statement; a settled one stays, because not all of its events are here."""
     _PAGES.write(conn, _rows(_PAGE, folded))
 
 
 def drop_orphans(conn: sa.Connection) -> None:
-    """Delete the pages of orders of which no event is stored."""
+    """Delete the pages of orders of which no event is stored, but the settled ones."""
     known = sa.select(events.c.order_id).where(events.c.order_id == pages.c.order_id).exists()
-    conn.execute(pages.delete().where(~known))
+    conn.execute(pages.delete().where(pages.c.settled_at.is_(None), ~known))
 
 
 def orders_after(conn: sa.Connection, last: UUID | None, limit: int) -> list[UUID]:

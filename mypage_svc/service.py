@@ -18,7 +18,7 @@ from chassis.service import OperatedService
 from contracts.changes import EXCHANGE, Change
 from contracts.errors import NotFound
 from contracts.events import Event, decode
-from mypage_svc import desk, domain, models, queries
+from mypage_svc import desk, domain, models, pruning, queries
 
 MAX_LIMIT = 200
 REBUILD_CHUNK = 500
@@ -29,6 +29,8 @@ class MypageService(OperatedService):
 
     name = "mypage"
     store = Store(models.Base)
+    prunes = (pruning.EVENTS,)
+    inbox_table = models.events.name
     hints = Hints(EXCHANGE)
 
     @batch_handler(decode, *domain.SUBSCRIBES)
