@@ -99,7 +99,7 @@ def page_answer(page: Page) -> dict[str, Any]:
 def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
     row = conn.execute(_ONE, {"order_id": order_id}).mappings().one_or_none()
-    return None if row is None else as_answer(row)
+    return None if row is None else as_answer(dict(row))
 
 
 def list_pages(conn: sa.Connection, wanted: Filters, limit: int, cursor: str | None) -> dict[str, Any]:
