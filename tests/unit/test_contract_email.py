@@ -14,7 +14,8 @@ WHATEVER_COMES = (
     "sky@example.com\n", "sky\n@example.com", "@example.com", "a@b@example.com", ".sky@example.com", "sky.@example.com",
     "a..b@example.com", '"sky"@example.com', "a" * 64 + "@example.com", "a" * 65 + "@example.com", "하늘@example.com",
     "sky@하늘.example.com", "e\u0301@example.com", "a b@example.com", "sky@example", "sky", "", "sky@",
-    "sky@[127.0.0.1]", "sky@localhost", "sky@example.test", "ſky@example.com", "sky\u00a0@example.com", "(x)sky@example.com",
+    "sky@[127.0.0.1]", "sky@localhost", "sky@example.test", "ſky@example.com", "sky\u00a0@example.com",
+    "(x)sky@example.com",
 )  # fmt: skip
 
 
