@@ -32,6 +32,8 @@ class OutgoingEvent(Protocol):
     def order_id(self) -> uuid.UUID: ...
     @property
     def event_type(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
     def encode(self) -> bytes: ...
 
 
@@ -71,8 +73,15 @@ class Tx:
         """Put `events` into the outbox, in this order; the relay publishes them after the commit."""
         if not events:
             return
-        outbox.add(self.conn, self.tables.outbox, self._exchange, events, self.now)
+        outbox.add(self, self._exchange, events)
         self.wake(outbox.RELAY)
+
+    def later(self, statement: str, *values: Any) -> None:
+        """Run a statement of PostgreSQL's, with `%s` for its values, whose answer nobody needs.
+
+        It travels with the next one, or with the commit, and fails where that does.
+        """
+        dialect.later(self.conn, statement, *values)
 
     def lock(self, order_ids: Iterable[uuid.UUID]) -> None:
         """Hold these orders until the transaction ends, also those that have no row yet.
