@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import sqlalchemy as sa
 
 from chassis import dialect, inbox, metrics, tracing
+from chassis.connection import prepared
 from chassis.db import OutgoingEvent, Tx
 from chassis.dialect import Rows
 from chassis.table import Table
@@ -78,9 +79,9 @@ class Saga(Generic[R]):
             sql_table, [*self._columns, "created_at", "updated_at"], key="order_id", replace=True, plain=_plain,
             kept=("created_at",),
         )  # fmt: skip
-        self._load = f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[])"
+        self._load = prepared(f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[])")
         # Both in one question: a row that says which messages are new, then those of the table.
-        self._claim_and_load = (
+        self._claim_and_load = prepared(
             f"with claimed as ({inbox.CLAIM}) select array_agg(message_id), {nulls} from claimed"
             f" union all select null, {columns} from {sql_table.name} where order_id = any(%s::uuid[])"
         )
