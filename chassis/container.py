@@ -80,13 +80,30 @@ class Container(ServiceContainer):
             return (result, exc_info) if handle_result is None else handle_result(ctx, result, exc_info)
 
         try:
-            super()._run_worker(worker_ctx, answer)
+            self._work(worker_ctx, answer)
         except eventlet.Timeout as escaped:
             # It is no Exception: Nameko would neither answer nor log it, and whoever waits would wait for ever.
             log.exception("a timeout escaped from %s", worker_ctx.entrypoint.method_name)
             if not answered:
                 died = WorkerDied(f"{worker_ctx.entrypoint.method_name}: {escaped!r}")
                 answer(worker_ctx, None, (WorkerDied, died, escaped.__traceback__))
+
+    def _work(self, worker_ctx: Any, answer: Callable[..., Any]) -> None:
+        """What Nameko's `_run_worker` does, without the texts for debugging that it composes for every worker."""
+        self._inject_dependencies(worker_ctx)
+        self._worker_setup(worker_ctx)
+        result = exc_info = None
+        try:
+            method = getattr(worker_ctx.service, worker_ctx.entrypoint.method_name)
+            result = method(*worker_ctx.args, **worker_ctx.kwargs)
+        except Exception as error:
+            exc_info = sys.exc_info()
+            if not isinstance(error, worker_ctx.entrypoint.expected_exceptions):
+                log.exception("error handling worker %s: %s", worker_ctx, error)
+        result, exc_info = answer(worker_ctx, result, exc_info)
+        self._worker_result(worker_ctx, result, exc_info)
+        del exc_info  # It holds this frame, which holds it: without the cycle all of it is freed now.
+        self._worker_teardown(worker_ctx)
 
     def _handle_managed_thread_exited(self, gt: Any, extension: Any) -> None:
         try:
