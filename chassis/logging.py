@@ -97,7 +97,7 @@ class _JsonLines(logging.Formatter):
         line["event"] = record.getMessage()
         line["logger"] = record.name
         line["level"] = record.levelname.lower()
-        line["timestamp"] = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        line["timestamp"] = f"{datetime.fromtimestamp(record.created, UTC).isoformat(timespec='microseconds')[:-6]}Z"
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
@@ -139,8 +139,10 @@ def configure(service_name: str, level: str | int = "INFO") -> None:
     """
     global _service
     _service = service_name
-    # What no line shows need not be found out for each: the thread, the process.
+    # What no line shows need not be found out for each: the thread, the process, the place in the code ("Optimization"
+    # in the standard library's documentation of logging).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # type: ignore[attr-defined]
     root = logging.getLogger()
     root.setLevel(level.upper() if isinstance(level, str) else level)
     for handler in list(root.handlers):
