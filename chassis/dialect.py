@@ -7,7 +7,6 @@ lock that PostgreSQL is asked for is held already.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from eventlet.semaphore import Semaphore
+from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
@@ -186,6 +186,14 @@ def lock_name(conn: sa.Connection, name: str) -> None:
         later(conn, "select pg_advisory_xact_lock(hashtextextended(%s, 0))", name)
 
 
+def try_lock_name(conn: sa.Connection, name: str) -> bool:
+    """Hold this name until the transaction ends; False where another transaction holds it."""
+    if is_sqlite(conn):
+        return True
+    query = sa.text("select pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+    return bool(conn.execute(query, {"name": name}).scalar_one())
+
+
 def lock_for_migration(conn: sa.Connection) -> dict[str, Any]:
     """Let one process migrate at a time; returns what Alembic's `configure` must know."""
     if is_sqlite(conn):
@@ -229,27 +237,30 @@ class Rows:
     """Writes rows of a table, of these columns; where `key` is there already, replaces the row or leaves it.
 
     On PostgreSQL they travel as one JSON parameter: one statement text whatever their number, parsed once. `plain`
-    makes JSON of what json cannot. `kept`: columns of which a row that is replaced keeps its own.
+    makes JSON of what json cannot. `kept`: columns of which a row that is replaced keeps its own. A row whose column
+    `unless` is not null is not replaced.
     """
 
     def __init__(
         self, table: sa.Table, names: Sequence[str], *, key: str, replace: bool, plain: Callable[[Any], str] = str,
-        kept: Collection[str] = (),
+        kept: Collection[str] = (), unless: str | None = None,
     ) -> None:  # fmt: skip
         self._table, self._key, self._plain = table, key, plain
         self._replaced = [name for name in names if name != key and name not in kept] if replace else []
+        self._unless = None if unless is None else table.c[unless]
         columns = ", ".join(names)
         taken = ", ".join(f"{name} = excluded.{name}" for name in self._replaced)
         self._postgres = (
             f"insert into {table.name} ({columns})"
             f" select {columns} from jsonb_populate_recordset(null::{table.name}, %s::jsonb)"
             f" on conflict ({key}) do {f'update set {taken}' if replace else 'nothing'}"
+            f"{f' where {table.name}.{unless} is null' if unless else ''}"
         )
 
     def write(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write them all, by the next statement (see `later`)."""
         if not is_sqlite(conn):
-            later(conn, self._postgres, json.dumps(rows, default=self._plain))
+            later(conn, self._postgres, to_json(rows, fallback=self._plain).decode())
         elif rows:
             conn.execute(self._sqlite(), [dict(row) for row in rows])
 
@@ -258,7 +269,8 @@ class Rows:
         if not self._replaced:
             return statement.on_conflict_do_nothing(index_elements=[self._key])
         taken = {name: statement.excluded[name] for name in self._replaced}
-        return statement.on_conflict_do_update(index_elements=[self._key], set_=taken)
+        where = None if self._unless is None else self._unless.is_(None)
+        return statement.on_conflict_do_update(index_elements=[self._key], set_=taken, where=where)
 
 
 # SQLSTATE: connection exceptions, insufficient resources, operator intervention, a standby where the primary was, a

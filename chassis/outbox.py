@@ -78,15 +78,18 @@ def lag(conn: sa.Connection) -> dict[str, Any]:
     return {"unsent": unsent, "oldest_age_s": round((now - oldest).total_seconds(), 3)}
 
 
-def republish(tx: Tx, order_id: str | uuid.UUID | None = None) -> int:
+def republish(tx: Tx, order_id: str | uuid.UUID | None = None, since: datetime | None = None) -> int:
     """Send events again, of one order or all; consumers that know them skip them. Return how many.
 
-    This is how a read model that was dropped gets its events back.
+    This is how a read model that was dropped gets its events back. None that is older than `since`: the inboxes of
+    those who act on it need not know it for ever.
     """
     table = tx.tables.outbox
     statement = table.update().values(sent_at=None).where(table.c.sent_at.is_not(None), table.c.exchange != "")
     if order_id is not None:
         statement = statement.where(table.c.order_id == uuid.UUID(str(order_id)))
+    if since is not None:
+        statement = statement.where(table.c.created_at >= since)
     count = tx.conn.execute(statement).rowcount
     tx.wake(RELAY)
     return int(count)

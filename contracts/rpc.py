@@ -37,8 +37,7 @@ fieldwork    list_jobs(technician_id or None, date or None, limit, cursor) -> Pa
              add_photo(order_id, technician_id, photo_id, media_type, content_b64) -> {"photo_id"}
                                                                         NotFound, Conflict, Forbidden, Invalid
              list_photos(order_id, technician_id=None) -> {"items": [Photo]}               NotFound, Forbidden
-             get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}
-                                                                                           NotFound, Forbidden
+             get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}  NotFound, Forbidden
 mypage       get_order(order_id) -> OrderPage                                              NotFound
              list_orders(status, phone, limit, cursor, ont_serial, order_end) -> Page of OrderPage (timeline left out)
              count_orders() -> {"items": [{"status", "count", "over_1h", "over_1d", "over_3d", "oldest_at",
@@ -46,9 +45,11 @@ mypage       get_order(order_id) -> OrderPage                                   
              list_at_risk(limit, cursor) -> Page of AtRisk, who has waited longest first                   Invalid
              rebuild() -> {"orders": n}
 every one    overview(); list_parked(limit, cursor); replay_parked(message_id); drop_parked(message_id);
-             republish_events(order_id);
-             order_messages(order_id, message_ids=[]) -> {"service", "sent": [...], "handled": [...], "parked": [...]}
+             republish_events(order_id) -> {"events", "of_days"};
+             order_messages(order_id, message_ids=[]) -> {"service", "sent": [...], "handled": [...], "parked": [...],
+                 "pruned_before": {"sent", "handled"}}
                  (shapes in chassis.service; `handled`: those of `message_ids` that took effect there)     Invalid
+             show_pruning() -> {"items": [...]}; start_pruning()
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request, Response
 from chassis import clock
 from chassis.db import Store
 from chassis.loop import loop
+from chassis.pruning import Pruner
 from chassis.rpc_client import RpcClient
 from chassis.service import OperatedService
 from contracts.errors import Unauthenticated, Unavailable, from_rpc
@@ -23,6 +24,7 @@ from gateway_svc import (
     answers,
     models,
     openapi,
+    pruning,
     routes_jobs,
     routes_ops,
     routes_orders,
@@ -67,6 +69,7 @@ class GatewayService(
     readiness_ignores = frozenset({"database"})
 
     database = Store(models.Base)
+    pruner = Pruner(pruning.AUDIT_LOG)
     intake = IntakeProvider()
     tokens = TokensProvider()
     passwords = PasswordsProvider()

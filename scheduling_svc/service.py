@@ -22,7 +22,7 @@ from contracts.changes import EXCHANGE, Change
 from contracts.errors import Conflict, Invalid, NotFound
 from contracts.events import Event, decode
 from contracts.rpc import Page, VisitAnswer, VisitRequest
-from scheduling_svc import appointments, board, call_queue, claims, domain, models, queries
+from scheduling_svc import appointments, board, call_queue, claims, domain, models, pruning, queries
 from scheduling_svc.policy import Policies
 from scheduling_svc.requests import (
     Appointment,
@@ -47,6 +47,7 @@ class SchedulingService(OperatedService):
 
     name = "scheduling"
     store = Store(models.Base)
+    prunes = (pruning.CALL_ATTEMPTS,)
     policies = Policies()
     hints = Hints(EXCHANGE)
 
