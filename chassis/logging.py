@@ -196,6 +196,7 @@ class Logging(DependencyProvider):
     def setup(self) -> None:
         """Configure from the setting LOG_LEVEL (default INFO)."""
         configure(self.container.service_name, lookup(merged(self.container.config), "LOG_LEVEL", "INFO"))
+        self._logger = get_logger(self.container.service_name)
 
     def worker_setup(self, worker_ctx: Any) -> None:
         """Bind what this worker is about: its service, its handler, and the order its call names."""
@@ -208,4 +209,4 @@ class Logging(DependencyProvider):
 
     def get_dependency(self, worker_ctx: Any) -> Any:
         """Return this service's logger: `self.logging.info("event", key=value)`."""
-        return get_logger(worker_ctx.service_name)
+        return self._logger
