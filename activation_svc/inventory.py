@@ -17,8 +17,11 @@ from activation_svc.models import resources as table
 from activation_svc.plan import PORT, Holding, Needs, Resource
 
 TOGETHER = {"olt": (PORT, "vlan"), "bng": ("ip",)}
-"""Kinds that an order takes all from one element of a kind: its lines are at one address. The first tells its load."""
+"""Kinds that an order takes all from one element of a kind: its lines are at one address. The first tells how full
+it is."""
 MAX_WORDS = 300
+FULL = 2**31 - 1
+"""Where the first free place of a full pool is taken to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def allocate(
 ) -> Given:
     """Give each order all it needs, or nothing. What another transaction is just giving out is passed over.
 
-    `elements`: kind by name. Each order gets everything of one kind from the element that has given out the least,
+    `elements`: kind by name. Each order gets everything of one kind from the element whose pool is filled the least,
     those in `avoided` last.
     """
     conn.execute(_SHARED)
@@ -103,11 +106,18 @@ def _allocate(
 
 
 class _Choice:
-    """Which element each order asks next: the one with the least given out, that was not too empty for it."""
+    """Which element each order asks next: the one that is filled the least, of those not too empty for it.
+
+    Pools are filled from their first place on, so how far one is filled is where its first free place is, without the
+    few that are blocked: a look at the index, whatever the pool holds. What was given back leaves gaps, and an element
+    with gaps comes first.
+    """
 
     def __init__(self, conn: sa.Connection, elements: Mapping[str, str], avoided: Collection[str]) -> None:
         self._elements, self._avoided = elements, avoided
-        self._load: Counter[str] = Counter(dict(conn.execute(_LOAD).tuples().all()))
+        first = {kind: kinds[0] for kind, kinds in TOGETHER.items()}
+        pools = [f"{first[kind]}:{name}" for name, kind in elements.items() if kind in first]
+        self._filled: Counter[str] = Counter(dict(conn.execute(_FILLED, {"pools": pools}).tuples().all()))
         self.exhausted: dict[UUID, set[str]] = defaultdict(set)
 
     def sites(self, order_id: UUID, need: Needs) -> dict[str, str] | None:
@@ -117,7 +127,7 @@ class _Choice:
         for element_kind, kinds in TOGETHER.items():
             mine = [kind for kind in kinds if counts[kind]]
             candidates = [
-                (name in self._avoided, self._load[f"{kinds[0]}:{name}"], name)
+                (name in self._avoided, self._filled[f"{kinds[0]}:{name}"], name)
                 for name, kind in self._elements.items()
                 if kind == element_kind and not {f"{each}:{name}" for each in mine} & self.exhausted[order_id]
             ]
@@ -127,7 +137,7 @@ class _Choice:
                 return None
             if mine:
                 name = min(candidates)[2]
-                self._load[f"{kinds[0]}:{name}"] += counts[kinds[0]]
+                self._filled[f"{kinds[0]}:{name}"] += counts[kinds[0]]
                 sites |= dict.fromkeys(mine, name)
         return sites
 
@@ -231,7 +241,12 @@ _HELD = sa.text(
     "select order_id, line, pool, name from resources"
     " where order_id = any(cast(:orders as uuid[])) and blocked is null order by line"
 )
-_LOAD = sa.text("select pool, count(*) from resources where order_id is not null group by pool")
+_FILLED = sa.text(
+    "select pool, coalesce((select position from resources where pool = asked.pool and order_id is null"
+    f"  and blocked is null order by position limit 1), {FULL})"
+    " - (select count(*) from resources where pool = asked.pool and blocked is not null and order_id is null)"
+    " from unnest(cast(:pools as text[])) as asked(pool)"
+)
 _FREE = sa.text(
     "select wanted.pool, free.name"
     " from unnest(cast(:pools as text[]), cast(:counts as int[])) as wanted(pool, count) cross join lateral ("

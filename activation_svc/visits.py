@@ -20,6 +20,8 @@ from pydantic import TypeAdapter
 from activation_svc import leases
 from activation_svc.commands import VisitAccepted
 from activation_svc.domain import Activation, retry_delay_s
+from activation_svc.handover import Handover
+from activation_svc.models import VISIT_STATES
 from chassis import tracing
 from chassis.db import StoreSession, Tx
 from chassis.rpc_client import CallFailed, RemoteFault
@@ -71,12 +73,16 @@ class Gate:
 
 @dataclass(frozen=True)
 class Visits:
-    """What a worker works with. `retry_longest_s` caps every wait; `jitter` gives random numbers in [0, 1)."""
+    """What a worker works with. `provisioned` are orders that come to be asked for.
+
+    `batch` orders are asked for at once; `retry_longest_s` caps every wait; `jitter` gives random numbers in [0, 1).
+    """
 
     gate: Gate
     owner: leases.Owner
     batch: int
     retry_longest_s: float
+    provisioned: Handover[Activation]
     jitter: Callable[[], float] = random.random
 
     def no_answer(self, failed: CallFailed) -> NoAnswer:
@@ -100,13 +106,15 @@ _RESULTS = TypeAdapter(list[VisitResult])
 
 
 def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, visits: Visits) -> bool:
-    """Ask for the visits of some orders that are due; return whether there were any."""
+    """Ask for the visits of some orders that are due; return whether there may be more to ask for."""
     allowed = visits.gate.enter(visits.batch)
     if not allowed:
+        # Nobody asks for them now. Without their lease they are found again as soon as somebody may.
+        if waiting := visits.provisioned.take(visits.batch):
+            _record(store, saga, visits, waiting, {})
         return False
     try:
-        with store.transaction() as tx:
-            claimed = list(leases.claim(tx.conn, visits.owner, ("provisioned",), tx.now, allowed))
+        claimed = visits.provisioned.take(allowed) or _claim(store, visits, allowed)
         if not claimed:
             visits.gate.give_up()
             return False
@@ -115,8 +123,17 @@ def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, vi
     except BaseException:
         visits.gate.give_up()
         raise
-    _record(store, saga, visits, [row.order_id for row in claimed], answers)
-    return True
+    _record(store, saga, visits, claimed, answers)
+    return visits.provisioned.behind
+
+
+def _claim(store: StoreSession, visits: Visits, limit: int) -> Sequence[Any]:
+    visits.provisioned.behind = False
+    with store.transaction() as tx:
+        claimed = leases.claim(tx.conn, visits.owner, VISIT_STATES, tx.now, limit)
+    if len(claimed) == limit:
+        visits.provisioned.look()
+    return claimed
 
 
 def _ask(scheduling: Scheduling, claimed: Sequence[Any], visits: Visits) -> Answers:
@@ -189,23 +206,22 @@ def _record(
     store: StoreSession,
     saga: Saga[Activation],
     visits: Visits,
-    order_ids: list[UUID],
+    claimed: Sequence[Any],
     answers: Answers,
 ) -> None:
+    """Store what was answered, as far as the orders are still ours, and let go of all of them."""
     with store.transaction() as tx:
-        rows = saga.load(tx, order_ids)
-        ours = leases.hold(tx.conn, visits.owner, order_ids, tx.now)
-        accepted: list[VisitAccepted] = []
-        later: list[Activation] = []
-        for order_id in ours:
-            row, answer = rows[order_id], answers.get(order_id)
-            if answer == "accepted":
-                accepted.append(VisitAccepted(order_id))
-            elif answer is not None and row.state == "provisioned":
-                later.append(_later(row, answer, visits, tx))
-        saga.commands(tx, accepted)
-        saga.store(tx, later)
-        leases.release(tx.conn, visits.owner, ours)
+        rows = saga.load(tx, [row.order_id for row in claimed])
+        ours = {order_id: row for order_id, row in rows.items() if leases.is_held(row, visits.owner, tx.now)}
+        accepted = [VisitAccepted(order_id) for order_id in ours if answers.get(order_id) == "accepted"]
+        _, changed = saga.decide(tx, rows, accepted)
+        for order_id, row in ours.items():
+            answer = answers.get(order_id)
+            if answer is not None and answer != "accepted" and row.state == "provisioned":
+                changed[order_id] = _later(row, answer, visits, tx)
+        saga.store(tx, [leases.released(changed.get(order_id, row)) for order_id, row in ours.items()])
+        if len(answers) < len(claimed):
+            visits.provisioned.leave(tx)
 
 
 def _later(row: Activation, answer: str | NoAnswer, visits: Visits, tx: Tx) -> Activation:

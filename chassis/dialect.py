@@ -7,7 +7,6 @@ lock that PostgreSQL is asked for is held already.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from eventlet.semaphore import Semaphore
+from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
@@ -260,7 +260,7 @@ class Rows:
     def write(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write them all, by the next statement (see `later`)."""
         if not is_sqlite(conn):
-            later(conn, self._postgres, json.dumps(rows, default=self._plain))
+            later(conn, self._postgres, to_json(rows, fallback=self._plain).decode())
         elif rows:
             conn.execute(self._sqlite(), [dict(row) for row in rows])
 

@@ -7,7 +7,7 @@ its size: lock, inbox and load travel together, and so do store, outbox and comm
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -66,7 +66,9 @@ class Saga(Generic[R]):
         *,
         evolve: Callable[[R, Any, datetime], R],
         event: Callable[[str, R, Any, dict[str, Any]], OutgoingEvent],
+        lock_rows: bool = False,
     ) -> None:
+        """`lock_rows`: others change the rows too, without `Tx.lock`; a loaded row is then theirs only after commit."""
         self.table = table
         self._row_type = row_type
         self._sql = sql_table
@@ -78,15 +80,26 @@ class Saga(Generic[R]):
             sql_table, [*self._columns, "created_at", "updated_at"], key="order_id", replace=True, plain=_plain,
             kept=("created_at",),
         )  # fmt: skip
-        self._load = f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[])"
+        locked = " for update" if lock_rows else ""
+        self._load = f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[]){locked}"
         # Both in one question: a row that says which messages are new, then those of the table.
         self._claim_and_load = (
             f"with claimed as ({inbox.CLAIM}) select array_agg(message_id), {nulls} from claimed"
-            f" union all select null, {columns} from {sql_table.name} where order_id = any(%s::uuid[])"
+            f" union all (select null, {columns} from {sql_table.name} where order_id = any(%s::uuid[]){locked})"
         )
 
     def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
         """Let messages that are new take effect, in order; those seen before are skipped."""
+        fresh, rows = self.receive(tx, messages)
+        steps, changed = self.decide(tx, rows, fresh)
+        self.store(tx, list(changed.values()))
+        return steps
+
+    def receive(self, tx: Tx, messages: Sequence[Message]) -> tuple[list[Message], dict[uuid.UUID, R]]:
+        """Lock the orders of these messages. The messages that are new, in order, and the orders' rows.
+
+        A message counts as seen from this transaction on.
+        """
         ids = dialect.array(dict.fromkeys(message.message_id for message in messages))
         wanted = _order_ids(messages)
         tx.lock(wanted)
@@ -98,7 +111,7 @@ class Saga(Generic[R]):
             if str(message.message_id) in fresh:
                 fresh.discard(str(message.message_id))
                 todo.append(message)
-        return self._apply(tx, todo, self._known(wanted, (row[1:] for row in found)))
+        return todo, self._known(wanted, (row[1:] for row in found))
 
     def command(self, tx: Tx, command: Message) -> Step[R]:
         """Let one command take effect; raises chassis.table.Refused where the state does not allow it."""
@@ -106,7 +119,11 @@ class Saga(Generic[R]):
 
     def commands(self, tx: Tx, commands: Sequence[Message]) -> list[Step[R]]:
         """Let several commands take effect, in order; the first refusal undoes all of them."""
-        return self._apply(tx, commands, self.load(tx, _order_ids(commands)) if commands else {})
+        if not commands:
+            return []
+        steps, changed = self.decide(tx, self.load(tx, _order_ids(commands)), commands)
+        self.store(tx, list(changed.values()))
+        return steps
 
     def load(self, tx: Tx, order_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
         """Lock these orders and return their rows; an order not heard of is a row in state NONE."""
@@ -125,7 +142,11 @@ class Saga(Generic[R]):
         rows = {row.order_id: row for row in (new(*values) for values in found)}
         return {order_id: rows.get(order_id) or new(order_id=order_id) for order_id in wanted}
 
-    def _apply(self, tx: Tx, messages: Sequence[Message], rows: dict[uuid.UUID, R]) -> list[Step[R]]:
+    def decide(
+        self, tx: Tx, loaded: Mapping[uuid.UUID, R], messages: Sequence[Message]
+    ) -> tuple[list[Step[R]], dict[uuid.UUID, R]]:
+        """Let messages take effect on loaded rows, in order. Returns the steps, and the changed rows, to be stored."""
+        rows = dict(loaded)
         steps: list[Step[R]] = []
         events: list[OutgoingEvent] = []
         changed: dict[uuid.UUID, R] = {}
@@ -135,9 +156,8 @@ class Saga(Generic[R]):
             events.extend(caused)
             if not step.ignored:
                 rows[message.order_id] = changed[message.order_id] = step.after
-        self.store(tx, list(changed.values()))
         tx.emit(events)
-        return steps
+        return steps, changed
 
     def _step(self, tx: Tx, before: R, message: Message) -> tuple[Step[R], list[OutgoingEvent]]:
         transition = self.table.decide(before.state, message.trigger)

@@ -19,9 +19,10 @@ from chassis.amqp import Link, Session
 from chassis.amqp_session import declare_exchange
 from chassis.logging import get_logger
 from chassis.settings import merged
-from contracts.changes import EXCHANGE, Change, Topic
+from contracts.changes import EXCHANGE, Topic, decode_all
 
-MAX_HINTS = 10_000
+MAX_MESSAGES, MAX_BYTES = 10_000, 4_000_000
+"""Of hints that wait for this process."""
 
 Interest = tuple[Topic, str | None]
 """A topic and a key of it (`contracts.changes.Change`); None is every key."""
@@ -132,7 +133,7 @@ class Changes(DependencyProvider):
     def _listen(self, session: Session) -> None:
         channel = session.channel
         declare_exchange(channel, EXCHANGE, "fanout")
-        arguments = {"x-max-length": MAX_HINTS, "x-overflow": "drop-head"}
+        arguments = {"x-max-length": MAX_MESSAGES, "x-max-length-bytes": MAX_BYTES, "x-overflow": "drop-head"}
         queue = channel.queue_declare("", exclusive=True, auto_delete=True, arguments=arguments).queue
         channel.queue_bind(queue, EXCHANGE)
         channel.basic_consume(queue, no_ack=True, callback=self._hint)
@@ -141,11 +142,12 @@ class Changes(DependencyProvider):
     def _hint(self, message: Any) -> None:
         body = message.body
         try:
-            hint = Change.decode(body if isinstance(body, bytes) else str(body).encode())
+            hints = decode_all(body if isinstance(body, bytes) else str(body).encode())
         except ValueError as exc:
             _log.warning("a change hint cannot be read", why=str(exc))
             return
-        self.board.changed(hint.topic, hint.key)
+        for hint in hints:
+            self.board.changed(hint.topic, hint.key)
 
 
 def board_of(container: Any) -> Board:

@@ -23,6 +23,10 @@ _PAGE = [field.name for field in fields(Page)]
 _SEARCHED = {"phone", "ont_serial", "waiting_since"}
 _ANSWER = [pages.c[name] for name in _PAGE if name not in _SEARCHED]
 _STORED = [*(events.c[name] for name in _FACT), events.c.schema_version]
+_OF_ORDERS = (
+    f"select {', '.join(column.name for column in _STORED)} from events"
+    " where order_id = any(%s::uuid[]) and event_id <> all(%s::uuid[])"
+)
 LISTED = [column for column in _ANSWER if column.name != "timeline"]
 
 
@@ -47,16 +51,24 @@ def add_events(conn: sa.Connection, facts: Iterable[Fact]) -> None:
     _EVENTS.write(conn, rows)
 
 
-def facts_of(conn: sa.Connection, order_ids: Collection[UUID]) -> dict[UUID, list[Fact]]:
-    """Return every stored event of these orders, by order, in one query."""
-    known = dialect.among(conn, events.c.order_id, order_ids)
+def facts_of(
+    conn: sa.Connection, order_ids: Collection[UUID], but: Collection[UUID] = ()
+) -> dict[UUID, list[Fact]]:
+    """Return the stored events of these orders, by order, in one query; those of the ids `but` are left out."""
     by_order: dict[UUID, list[Fact]] = defaultdict(list)
-    for row in conn.execute(sa.select(*_STORED).where(known)):
-        fact, version = Fact(*row[:-1]), row.schema_version or versions.FIRST
+    for row in _stored(conn, order_ids, but):
+        fact, version = Fact(*row[:-1]), row[-1] or versions.FIRST
         if version < versions.newest(fact.event_type):
             fact = replace(fact, payload=versions.upgraded(fact.event_type, version, fact.payload))
         by_order[fact.order_id].append(fact)
     return by_order
+
+
+def _stored(conn: sa.Connection, order_ids: Collection[UUID], but: Collection[UUID]) -> Iterable[Sequence[Any]]:
+    if not dialect.is_sqlite(conn):
+        return conn.exec_driver_sql(_OF_ORDERS, (list(order_ids), list(but)))
+    wanted = events.c.order_id.in_(order_ids), events.c.event_id.not_in(but)
+    return conn.execute(sa.select(*_STORED).where(*wanted))
 
 
 def save_pages(conn: sa.Connection, folded: Sequence[Page]) -> None:

@@ -11,12 +11,14 @@ import pytest
 
 from activation_svc import leases, visits
 from activation_svc.domain import Activation
+from activation_svc.handover import Handover
 from activation_svc.visits import Gate, NoAnswer, Visits
 from chassis.rpc_client import DeadlineExceeded, RemoteFault
 from contracts.errors import Invalid, Overloaded
 from contracts.ids import new_id
 
-VISITS = Visits(Gate(), leases.this_process("here"), batch=50, retry_longest_s=15.0)
+HERE = leases.this_process("here")
+VISITS = Visits(Gate(), HERE, batch=50, retry_longest_s=15.0, provisioned=Handover(100, lambda: None))
 UNKNOWN_METHOD = RemoteFault("scheduling.request_visits: MethodNotFound: request_visits")
 
 
