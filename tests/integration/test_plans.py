@@ -8,6 +8,7 @@ open orders and a page need.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -44,6 +45,8 @@ from tools.paths import ROOT
 from tools.waiting import wait_until
 
 STORED = 100_000
+STEP_S = 69.0
+"""Between two orders: 80 days of 1,250 orders."""
 LARGE = 5_000
 """Rows from which on a table may not be read as a whole."""
 ROWS, BLOCKS = 4 * OPEN, 3_000
@@ -108,16 +111,24 @@ class Grown:
             with suppress(Exception):
                 calling(method, str(uuid4()))
         calling("show_pruning")
-        put_outbox(container, 400, count=1500, sent_days=400)
-        put_inbox(container, 400, count=1500)
+        with self.off():
+            put_outbox(container, 400, count=1500, sent_days=400)
+            put_inbox(container, 400, count=1500)
         pruner_of(container).prune()
         calling("start_pruning")
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """What the test itself does is not looked at."""
+        self.watched.on = False
+        yield
+        self.watched.on = True
 
     def check(self) -> None:
         """No statement reads more, the more orders there are."""
         worst: dict[str, Read] = {}
         for read in self.watched.reads:
-            shape = read.statement[:120]
+            shape = re.sub(r"'[^']*'|[0-9]+", "?", read.statement)[:2000]
             if shape not in worst or read.blocks > worst[shape].blocks:
                 worst[shape] = read
         sizes = self._sizes()
@@ -141,7 +152,7 @@ def grown(database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Ca
         uri = database(service)
         with engine(uri) as db, db.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
             cursor = conn.connection.cursor()
-            stored = Stored(lambda _, statement: cursor.execute(statement), clock.utc_now(), [service])
+            stored = Stored(lambda _, statement: cursor.execute(statement), clock.utc_now(), [service], STEP_S)
             stored.write(MOST - STORED + 1, MOST)
             stored.write_open()
             conn.exec_driver_sql("vacuum analyze")
@@ -191,7 +202,13 @@ def test_activation(grown: Callable[[str], Grown], vhost: str, tmp_path: Path) -
         ask("list_fallouts", 20, fallouts["next_cursor"])
         stuck = [item["order_id"] for item in fallouts["items"]]
         ask("retry_fallout", stuck[0], "kim")
-        ask("retry_fallout", stuck[1], "kim", another_port=True)
+        elements.client.refuse("bng-1", words="maintenance", verbs=["write"])
+        failing = new_id()
+        ask("on_events", [told("order_placed", failing, **CONTENT)])
+        activation.wait_for(failing, "fallout")
+        elements.client.heal()
+        ask("retry_fallout", str(failing), "kim", another_port=True)
+        activation.wait_for(failing, "active")
         ask("abandon_fallout", stuck[2], "kim", "no way")
         ask("get_activation", stuck[0])
         ask("inventory")
@@ -228,7 +245,6 @@ def test_scheduling(grown: Callable[[str], Grown], heard: str) -> None:
         ask("record_call", other, "kim", "no_answer")
         ask("get_visit", visits.ids("select order_id from visits where state = 'completed' limit 1")[0])
         ask("day_board", clock.utc_now().date().isoformat())
-        ask("day_board", ago(6).date().isoformat())
         ask("list_technicians")
         ask("on_events", [told("activation_cancel_requested", ids[1], reason=""),
                           told("fieldwork_completed", ids[2], **DONE)])  # fmt: skip
@@ -308,7 +324,7 @@ def test_gateway(grown: Callable[[str], Grown], heard: str, tmp_path: Any) -> No
             for each in wanted:
                 for before in (None, known):
                     staff.audited(conn, 51, before=before, **each)
-        with store_of(container).transaction() as tx:
+        with desk.off(), store_of(container).transaction() as tx:
             tx.conn.execute(gateway_models.audit_log.insert(), [
                 {"id": UUID(int=clock.first_uuid7(ago(1200)).int + n), "at": ago(1200), "username": "kim",
                  "role": "operator", "action": "sign_in", "status": 201} for n in range(1500)

@@ -37,7 +37,7 @@ create table stored_orders as
         '{{{{"postcode": "06236", "line1": "서울특별시 강남구 테헤란로 1"}}}}'::jsonb as address,
         '[{{{{"product": "internet-500", "quantity": 1}}}}]'::jsonb as items
     from (
-        select i, {{began}} - interval '{LAST_DAYS} days' - ({MOST} - i) * interval '{STEP_S} seconds' as at
+        select i, {{began}} - interval '{LAST_DAYS} days' - ({MOST} - i) * interval '{{step_s}} seconds' as at
         from generate_series({{first}}, {{last}}) as i
     ) as numbered
 """
@@ -137,8 +137,16 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
     "mypage": (
         """insert into events (event_id, order_id, event_type, occurred_at, payload, received_at, schema_version)
             select stored_id(at + n * interval '1 minute', event || order_id), order_id, event,
-                at + n * interval '1 minute', case n when 1 then jsonb_build_object('customer', customer, 'address',
-                address, 'items', items) else '{"note": "", "technician_id": "stored-1"}'::jsonb end, at, 1
+                at + n * interval '1 minute', case event
+                    when 'order_placed' then jsonb_build_object('customer', customer, 'address', address, 'items',
+                        items)
+                    when 'visit_scheduled' then jsonb_build_object('customer', customer, 'address', address, 'items',
+                        items, 'revision', 1, 'window_start', at + interval '1 day', 'window_end', at + interval
+                        '1 day 2 hours', 'technician_id', 'stored-1', 'technician_name', '박기사')
+                    when 'fieldwork_completed' then jsonb_build_object('note', '', 'technician_id', 'stored-1',
+                        'results', jsonb_build_object('ont_serial', 'HFRN1234ABCD', 'rx_power_dbm', -19.5,
+                            'down_mbps', 487.0))
+                    else '{"cancel_refused": false}'::jsonb end, at, 1
             from stored_orders, unnest(array['order_placed', 'activation_completed', 'visit_scheduled',
                 'fieldwork_completed', 'order_completed']) with ordinality as told(event, n)
             where state = 'completed' or n < 3""",
@@ -169,8 +177,10 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
 class Stored:
     """Writes them. `run` runs a statement in a service's database; they were placed before the moment `began`."""
 
-    def __init__(self, run: Run, began: datetime, services: Sequence[str] = tuple(STATEMENTS)) -> None:
-        self._run, self._services = run, services
+    def __init__(
+        self, run: Run, began: datetime, services: Sequence[str] = tuple(STATEMENTS), step_s: float = STEP_S
+    ) -> None:
+        self._run, self._services, self._step_s = run, services, step_s
         self._began = f"timestamptz '{began.isoformat()}'"
 
     def write(self, first: int, last: int) -> None:
@@ -179,7 +189,8 @@ class Stored:
             raise ValueError(f"orders {first} to {last}: must be within 1 and {MOST}")
         for service in self._services:
             for begin in range(first, last + 1, CHUNK):
-                self._write(service, _ORDERS.format(began=self._began, first=begin, last=min(begin + CHUNK - 1, last)))
+                numbers = {"first": begin, "last": min(begin + CHUNK - 1, last)}
+                self._write(service, _ORDERS.format(began=self._began, step_s=self._step_s, **numbers))
 
     def write_open(self) -> None:
         """The orders that are under way; once."""
