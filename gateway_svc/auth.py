@@ -9,7 +9,6 @@ import base64
 import functools
 import hashlib
 import hmac
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast, get_args
@@ -72,8 +71,6 @@ class Tokens:
         self._keys = {_key_id(key): key for key in keys}
         # Who calls calls again. What was signed once stays so; only whether it has expired is asked each time.
         self._verified = functools.lru_cache(maxsize=TOKENS_REMEMBERED)(self._verify)
-        header = {"alg": _ALGORITHM, "kid": self._signing, "typ": "JWT"}
-        self._header = _base64url(json.dumps(header, separators=(",", ":")).encode())
 
     @classmethod
     def from_text(cls, text: str) -> Tokens:
@@ -93,16 +90,18 @@ class Tokens:
             claims["order_id"] = str(caller.order_id)
         if caller.technician_id is not None:
             claims["technician_id"] = caller.technician_id
-        signed = f"{self._header}.{_base64url(json.dumps(claims, separators=(',', ':')).encode())}"
-        return f"{signed}.{self.sign(signed)}"
+        return jwt.encode(claims, self._keys[self._signing], _ALGORITHM, headers={"kid": self._signing})
 
     def sign(self, text: str) -> str:
-        """The signature of `text` with the newest key (HMAC-SHA-256, RFC 2104)."""
-        return _base64url(hmac.digest(self._keys[self._signing].encode(), text.encode(), "sha256"))
+        """A signature of `text` with the newest key (HMAC-SHA-256, RFC 2104), for what is not a token."""
+        return self.signatures(text)[0]
 
     def signatures(self, text: str) -> list[str]:
         """The good signatures of `text`, one a key, the newest key's first."""
-        return [_base64url(hmac.digest(key.encode(), text.encode(), "sha256")) for key in self._keys.values()]
+        return [
+            base64.urlsafe_b64encode(hmac.digest(key.encode(), text.encode(), "sha256")).decode().rstrip("=")
+            for key in self._keys.values()
+        ]
 
     def read(self, token: str, now: datetime) -> Caller:
         """Return who bears `token`; raise Unauthenticated where it is not ours, was changed, or has expired."""
@@ -148,10 +147,6 @@ class Passwords:
         except (VerifyMismatchError, VerificationError, InvalidHashError):
             return False
         return stored is not None
-
-
-def _base64url(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
 def _key_id(key: str) -> str:
