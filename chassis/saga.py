@@ -84,8 +84,8 @@ class Saga(Generic[R]):
         self._load = f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[]){locked}"
         # Both in one question: a row that says which messages are new, then those of the table.
         self._claim_and_load = (
-            f"with claimed as ({inbox.CLAIM}) select array_agg(message_id), {nulls} from claimed"
-            f" union all (select null, {columns} from {sql_table.name} where order_id = any(%s::uuid[]){locked})"
+            f"with claimed as ({inbox.CLAIM}), known as ({self._load})"
+            f" select array_agg(message_id), {nulls} from claimed union all select null, {columns} from known"
         )
 
     def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:

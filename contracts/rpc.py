@@ -37,8 +37,7 @@ fieldwork    list_jobs(technician_id or None, date or None, limit, cursor) -> Pa
              add_photo(order_id, technician_id, photo_id, media_type, content_b64) -> {"photo_id"}
                                                                         NotFound, Conflict, Forbidden, Invalid
              list_photos(order_id, technician_id=None) -> {"items": [Photo]}               NotFound, Forbidden
-             get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}
-                                                                                           NotFound, Forbidden
+             get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}  NotFound, Forbidden
 mypage       get_order(order_id) -> OrderPage                                              NotFound
              list_orders(status, phone, limit, cursor, ont_serial, order_end) -> Page of OrderPage (timeline left out)
              count_orders() -> {"items": [{"status", "count", "over_1h", "over_1d", "over_3d", "oldest_at",
