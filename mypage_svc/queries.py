@@ -27,6 +27,7 @@ _OF_ORDERS = (
     f"select {', '.join(column.name for column in _STORED)} from events"
     " where order_id = any(%s::uuid[]) and event_id <> all(%s::uuid[])"
 )
+_ONE = sa.select(*_ANSWER).where(pages.c.order_id == sa.bindparam("order_id"))
 LISTED = [column for column in _ANSWER if column.name != "timeline"]
 
 
@@ -97,7 +98,7 @@ def page_answer(page: Page) -> dict[str, Any]:
 
 def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
-    row = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id)).mappings().one_or_none()
+    row = conn.execute(_ONE, {"order_id": order_id}).mappings().one_or_none()
     return None if row is None else as_answer(dict(row))
 
 
@@ -140,7 +141,8 @@ def _rows(names: Sequence[str], values: Iterable[Any]) -> list[dict[str, Any]]:
 def as_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `pages` as JSON."""
     answer = {name: _plain(value) if isinstance(value, (datetime, UUID)) else value for name, value in row.items()}
-    return {**answer, "timeline": answer.get("timeline", [])}
+    answer.setdefault("timeline", [])
+    return answer
 
 
 def _key(cursor: str) -> UUID:
