@@ -20,33 +20,35 @@ from activation_svc.domain import Activation
 from activation_svc.models import PROVISION_STATES, VISIT_STATES, table
 from activation_svc.plan import Plan, as_json
 from chassis.db import Tx
+from chassis.dialect import array
 
 LEASE_S = 30.0
 """Longer than any step that writes to elements (`elements.STEP_TIMEOUT_S`)."""
 
 
-def _claiming(states: Sequence[str]) -> sa.TextClause:
-    """The states stand in the text, so that PostgreSQL sees that the partial index for them will do.
+def _claiming(states: Sequence[str]) -> str:
+    """Takes the moment twice, how many, the owner and the end of the lease.
 
-    A CTE that locks is run once; a subquery could be run again and take more than the limit.
+    The states stand in the text, so that PostgreSQL sees that the partial index for them will do. A CTE that locks is
+    run once; a subquery could be run again and take more than the limit.
     """
-    return sa.text(
+    return (
         "with due as ("
         f" select order_id from activations where state in ({', '.join(map(repr, states))})"
-        "  and next_attempt_at <= :now and (lease_until is null or lease_until < :now)"
-        "  order by next_attempt_at limit :limit for update skip locked"
-        ") update activations set lease_owner = :owner, lease_until = :until from due"
+        "  and next_attempt_at <= %s and (lease_until is null or lease_until < %s)"
+        "  order by next_attempt_at limit %s for update skip locked"
+        ") update activations set lease_owner = %s, lease_until = %s from due"
         " where activations.order_id = due.order_id returning activations.*"
     )
 
 
-_CLAIM: dict[tuple[str, ...], sa.TextClause] = {
+_CLAIM: dict[tuple[str, ...], str] = {
     states: _claiming(states) for states in (PROVISION_STATES, VISIT_STATES)
 }
-_HOLD = sa.text(
-    "update activations set lease_until = :until, snapshot = coalesce(taken.snapshot, activations.snapshot)"
-    " from unnest(cast(:orders as uuid[]), cast(:snapshots as jsonb[])) as taken(order_id, snapshot)"
-    " where activations.order_id = taken.order_id and lease_owner = :owner and lease_until > :now"
+_HOLD = (
+    "update activations set lease_until = %s, snapshot = coalesce(taken.snapshot, activations.snapshot)"
+    " from unnest(%s::uuid[], %s::jsonb[]) as taken(order_id, snapshot)"
+    " where activations.order_id = taken.order_id and lease_owner = %s and lease_until > %s"
     " returning activations.order_id, state"
 )
 
@@ -89,8 +91,7 @@ def claim(conn: sa.Connection, owner: Owner, states: tuple[str, ...], now: datet
     `states`: PROVISION_STATES or VISIT_STATES.
     """
     until = now + timedelta(seconds=LEASE_S)
-    values = {"owner": str(owner), "now": now, "until": until, "limit": limit}
-    return conn.execute(_CLAIM[states], values).all()
+    return conn.exec_driver_sql(_CLAIM[states], (now, now, limit, str(owner), until)).all()
 
 
 def take(
@@ -120,9 +121,9 @@ def hold(
     """
     if not snapshots:
         return {}
-    values = {"owner": str(owner), "now": now, "until": now + timedelta(seconds=LEASE_S)}
-    columns = {"orders": list(map(str, snapshots)), "snapshots": [as_json(plan) for plan in snapshots.values()]}
-    return dict(conn.execute(_HOLD, values | columns).tuples().all())
+    until = now + timedelta(seconds=LEASE_S)
+    taken = array(snapshots), [as_json(plan) for plan in snapshots.values()]
+    return dict(conn.exec_driver_sql(_HOLD, (until, *taken, str(owner), now)).tuples().all())
 
 
 def release(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID]) -> None:

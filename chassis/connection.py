@@ -24,6 +24,31 @@ _poll = original("select").poll
 _READABLE = original("select").POLLIN
 
 
+PLANS = {
+    # What is asked over and over is planned once; a plan for one value would be made anew each time.
+    "plan_cache_mode": "force_generic_plan",
+    # A plan that was made while a table was small must be good when it is large.
+    "enable_seqscan": "off",
+    "jit": "off",
+}
+"""Settings of the server's for these connections."""
+
+_PREPARED: dict[str, tuple[str, str, str]] = {}
+
+
+def prepared(statement: str) -> str:
+    """Have each connection prepare this statement, with `%s::type` for values, when it first asks it; returns it.
+
+    Parsing and planning are what a small statement costs most. Only for one that is right by one plan for all values.
+    """
+    name = f"chassis_{len(_PREPARED)}"
+    first, *rest = statement.split("%s")
+    text = first + "".join(f"${number}{part}" for number, part in enumerate(rest, start=1))
+    return _PREPARED.setdefault(
+        statement, (statement, f"prepare {name} as {text}", f"execute {name}({', '.join(['%s'] * len(rest))})")
+    )[0]
+
+
 class Transacting(PatientConnection):
     """psycopg2's connection, where BEGIN, and what may wait, are no questions of their own.
 
@@ -38,6 +63,7 @@ class Transacting(PatientConnection):
         self.autocommit = True
         self.cursor_factory = _Cursor
         self._waiting_statements: list[bytes] = []
+        self._prepared: set[str] = set()
 
     def set_isolation_level(self, level: int | None) -> None:
         """READ COMMITTED, which is the server's default, or none (AUTOCOMMIT). Raises ValueError for another."""
@@ -50,7 +76,18 @@ class Transacting(PatientConnection):
 
         Where it fails, that next one does.
         """
-        self._waiting_statements.append(extensions.cursor(self).mogrify(statement, values or None))
+        self._waiting_statements.append(self.written(extensions.cursor(self), statement, values))
+
+    def written(self, cursor: Any, statement: Any, values: Any) -> bytes:
+        """The statement with its values in it; one that is to be prepared, which it is by now, as its EXECUTE."""
+        known = _PREPARED.get(statement)
+        if known is not None:
+            _, prepare, statement = known
+            if prepare not in self._prepared:
+                extensions.cursor(self).execute(prepare)
+                self._prepared.add(prepare)
+        written: bytes = cursor.mogrify(statement, values or None)
+        return written
 
     def with_all_that_waits(self, statement: bytes) -> bytes:
         """This statement behind BEGIN, where that has not been said yet, and behind those that wait."""
@@ -72,7 +109,7 @@ class _Cursor(extensions.cursor):
     connection: Any
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        super().execute(self.connection.with_all_that_waits(self.mogrify(query, vars)))
+        super().execute(self.connection.with_all_that_waits(self.connection.written(self, query, vars)))
 
     def executemany(self, query: Any, vars_list: Any) -> None:
         super().execute(self.connection.with_all_that_waits(b"select 1"))

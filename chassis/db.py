@@ -133,8 +133,8 @@ class StoreSession(DatabaseWrapper):
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection for reading."""
-        with self._store.engine.connect() as conn:
+        """A connection for reading: each statement sees what is committed by then."""
+        with self._store.reading.connect() as conn:
             yield conn
 
 
@@ -156,6 +156,7 @@ class Store(Database):
         uri = config[DB_URIS_KEY][f"{name}:{self.declarative_base.__name__}"]
         patience_s = float(config.get("DB_ANSWER_TIMEOUT_S", ANSWER_TIMEOUT_S))
         self.engine = dialect.make_engine(uri, name, int(config["DB_POOL_SIZE"]), patience_s, **self.engine_options)
+        self.reading = dialect.reading(self.engine)
         self.Session = sessionmaker(bind=self.engine, class_=Session, **self.session_options)
         self.tables = chassis_tables(self.declarative_base.metadata)
         self.exchange = str(config["EVENTS_EXCHANGE"])

@@ -20,7 +20,7 @@ from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
-from chassis.connection import Transacting, checked
+from chassis.connection import PLANS, Transacting, checked, prepared
 from chassis.patience import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, SERVER_OPTIONS, connections
 
 SQLITE = "sqlite"
@@ -81,6 +81,8 @@ def make_engine(
         poolclass=sa.QueuePool,
         pool_size=pool_size,
         max_overflow=0,
+        # As few as suffice are in use, and the server has what it needs for these at hand.
+        pool_use_lifo=True,
         # Whoever waits for one of them waits no longer than for an answer.
         pool_timeout=min(10.0, answer_timeout_s),
         # Values are subscribers' data; an SQL error in the log shows none of them.
@@ -104,7 +106,9 @@ def _postgres_arguments(service: str, url: sa.URL, answer_timeout_s: float) -> d
         "connect_timeout": CONNECT_TIMEOUT_S,
         # While a failover is under way the address may still lead to a server that only reads.
         "target_session_attrs": "read-write",
-        "options": " ".join([*_own_options(url), *(f"-c {name}={value}" for name, value in SERVER_OPTIONS.items())]),
+        "options": " ".join(
+            [*_own_options(url), *(f"-c {name}={value}" for name, value in (SERVER_OPTIONS | PLANS).items())]
+        ),
         # A connection that was cut must be noticed by us, not by TCP an hour later.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -146,6 +150,11 @@ def _watched(engine: sa.Engine) -> sa.Engine:
     return engine
 
 
+def reading(engine: sa.Engine) -> sa.Engine:
+    """The same connections for statements that only read: on PostgreSQL without BEGIN and ROLLBACK around them."""
+    return engine if is_sqlite(engine) else engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that writes; commits when the block ends, rolls back when it raises."""
@@ -174,16 +183,20 @@ def later(conn: sa.Connection, statement: str, *values: Any) -> None:
         conn.exec_driver_sql(statement, values)
 
 
+_LOCK = prepared("select count(pg_advisory_xact_lock(k)) from unnest(%s::bigint[]) as k")
+_LOCK_NAME = prepared("select pg_advisory_xact_lock(hashtextextended(%s::text, 0))")
+
+
 def lock(conn: sa.Connection, keys: Sequence[int]) -> None:
     """Hold these keys (sorted) until the transaction ends, from its next statement on."""
     if keys and not is_sqlite(conn):
-        later(conn, "select count(pg_advisory_xact_lock(k)) from unnest(%s::bigint[]) as k", array(keys))
+        later(conn, _LOCK, array(keys))
 
 
 def lock_name(conn: sa.Connection, name: str) -> None:
     """Hold this name until the transaction ends, from its next statement on."""
     if not is_sqlite(conn):
-        later(conn, "select pg_advisory_xact_lock(hashtextextended(%s, 0))", name)
+        later(conn, _LOCK_NAME, name)
 
 
 def try_lock_name(conn: sa.Connection, name: str) -> bool:
@@ -222,13 +235,6 @@ def among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) 
     return column == sa.any_(sa.cast(list(values), _array(column)))
 
 
-def not_among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
-    """Whether it holds none of them."""
-    if is_sqlite(conn):
-        return column.not_in(values)
-    return column != sa.all_(sa.cast(list(values), _array(column)))
-
-
 def _array(column: sa.Column[Any]) -> Any:
     return _UUIDS if isinstance(column.type, sa.Uuid) else _BIGINTS
 
@@ -250,7 +256,7 @@ class Rows:
         self._unless = None if unless is None else table.c[unless]
         columns = ", ".join(names)
         taken = ", ".join(f"{name} = excluded.{name}" for name in self._replaced)
-        self._postgres = (
+        self._postgres = prepared(
             f"insert into {table.name} ({columns})"
             f" select {columns} from jsonb_populate_recordset(null::{table.name}, %s::jsonb)"
             f" on conflict ({key}) do {f'update set {taken}' if replace else 'nothing'}"

@@ -15,7 +15,7 @@ from chassis.models import chassis_tables
 _INBOX = chassis_tables(sa.MetaData()).inbox
 
 CLAIM = (
-    "insert into inbox (message_id, received_at) select id, %s from unnest(%s::uuid[]) as id"
+    "insert into inbox (message_id, received_at) select id, %s::timestamptz from unnest(%s::uuid[]) as id"
     " on conflict do nothing returning message_id"
 )
 """Records messages that were received then, with these ids; returns those that were not known before."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from chassis import clock, dialect
+from chassis.connection import prepared
 from chassis.models import chassis_tables
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ _OUTBOX = chassis_tables(sa.MetaData()).outbox
 _LAG = sa.select(sa.func.count(), sa.func.min(_OUTBOX.c.created_at)).where(_OUTBOX.c.sent_at.is_(None))
 
 
-_ADD = (
+_ADD = prepared(
     "insert into outbox (message_id, order_id, exchange, routing_key, headers, body, created_at)"
-    " select message_id, order_id, %s, routing_key, '{}', convert_to(body, 'UTF8'), %s"
+    " select message_id, order_id, %s::text, routing_key, '{}', convert_to(body, 'UTF8'), %s::timestamptz"
     " from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[]) with ordinality"
     " as event(message_id, order_id, routing_key, body, position) order by position"
 )
-_SENT = "update outbox set sent_at = %s where id = any(%s::bigint[])"
+_SENT = prepared("update outbox set sent_at = %s::timestamptz where id = any(%s::bigint[])")
+# Not prepared: while nobody knows how many are sent, the plan for all of them may begin with those.
 _UNSENT = (
     "select id, message_id, order_id, exchange, routing_key, headers, body from outbox where sent_at is null"
     " and id <> all(%s::bigint[]) and (order_id is null or order_id <> all(%s::uuid[])) order by id limit %s"

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import sqlalchemy as sa
 
 from chassis import dialect, inbox, metrics, tracing
+from chassis.connection import prepared
 from chassis.db import OutgoingEvent, Tx
 from chassis.dialect import Rows
 from chassis.table import Table
@@ -81,9 +82,9 @@ class Saga(Generic[R]):
             kept=("created_at",),
         )  # fmt: skip
         locked = " for update" if lock_rows else ""
-        self._load = f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[]){locked}"
+        self._load = prepared(f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[]){locked}")
         # Both in one question: a row that says which messages are new, then those of the table.
-        self._claim_and_load = (
+        self._claim_and_load = prepared(
             f"with claimed as ({inbox.CLAIM}), known as ({self._load})"
             f" select array_agg(message_id), {nulls} from claimed union all select null, {columns} from known"
         )

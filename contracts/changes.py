@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from pydantic_core import to_json
+
 EXCHANGE = "page_changes"
 """A durable fanout exchange. A listener binds a queue of its own (exclusive, auto-delete, bounded)."""
 
@@ -31,7 +33,7 @@ class Change:
     version: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps({"topic": self.topic, "key": self.key, "version": self.version}).encode()
+        return to_json({"topic": self.topic, "key": self.key, "version": self.version})
 
     @classmethod
     def decode(cls, body: bytes) -> Change:

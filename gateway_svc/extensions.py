@@ -16,9 +16,10 @@ from werkzeug.wrappers import Request
 
 from chassis import clock
 from chassis.health import register_check
+from chassis.logging import get_logger
 from chassis.settings import lookup, merged
 from chassis.wake import wakes
-from contracts.errors import TooManyRequests
+from contracts.errors import TooManyRequests, Unavailable
 from gateway_svc.auth import Caller, Passwords, Tokens
 from gateway_svc.intake import FORWARD_LOOP, Intake
 from gateway_svc.journal import Journal
@@ -28,6 +29,8 @@ MAX_WAITING = 16
 """Attempts to sign in that may wait for their turn, of each kind."""
 HASHED_AT_ONCE = 2
 LOOKED_UP_AT_ONCE = 8
+
+_log = get_logger(__name__)
 
 PENDING = Gauge("gateway_journal_pending", "Orders and cancels in the journal that are still to be forwarded")
 STREAMS = Gauge("gateway_streams_open", "Streams that clients hold open")
@@ -50,6 +53,13 @@ class IntakeProvider(DependencyProvider):
         PENDING.set_function(lambda: journal.lag()["pending"])
         FAILED.set_function(lambda: journal.lag()["failed"])
         register_check(self.container, "journal", info=self.intake.lag)
+
+    def stop(self) -> None:
+        """Write down what was put off; where the disk refuses, it is found out again after the start."""
+        try:
+            self.intake.journal.flush()
+        except Unavailable as exc:
+            _log.warning("journal_not_flushed", why=str(exc))
 
     def get_dependency(self, worker_ctx: Any) -> Intake:
         return self.intake

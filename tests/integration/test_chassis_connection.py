@@ -9,9 +9,12 @@ import sqlalchemy as sa
 
 from chassis import connection as chassis_connection
 from chassis import dialect
+from chassis.connection import prepared
 from chassis.db import is_passing
 
 NOTE = "insert into noted (said) values (%s)"
+FIND = prepared("select said from noted where said = any(%s::text[])")
+PREPARED = "select name from pg_prepared_statements where statement like '%%from noted%%'"
 
 
 @pytest.fixture
@@ -54,6 +57,9 @@ def backend(conn: sa.Connection) -> int:
 def test_a_transaction_of_three_statements_that_need_no_answer_and_one_that_does_waits_twice(
     engine: sa.Engine, asked: list[str]
 ) -> None:
+    with engine.begin() as conn:
+        dialect.lock(conn, [1])  # prepared here
+    asked.clear()
     with engine.begin() as conn:
         dialect.lock(conn, [1])
         assert conn.exec_driver_sql("select %s", ("50 %",)).scalar_one() == "50 %"
@@ -118,6 +124,37 @@ def test_each_statement_commits_by_itself_where_that_was_asked_for(engine: sa.En
         conn.exec_driver_sql(NOTE, ("b",))
         raise KeyError
     assert noted(engine) == ["a"], "and not by the next user of the connection"
+
+
+def test_what_is_asked_often_is_prepared_once_by_each_connection_and_may_hold_any_text(engine: sa.Engine) -> None:
+    texts = ["a", "50 %s", "it's; drop table noted", "하늘 \\ \""]
+    for text in texts:
+        with engine.begin() as conn:
+            dialect.later(conn, NOTE, text)
+            assert conn.exec_driver_sql(FIND, ([text],)).scalar_one() == text
+    with engine.connect() as conn, engine.connect() as other:
+        assert len(conn.exec_driver_sql(FIND, (texts,)).all()) == len(texts)
+        assert len(other.exec_driver_sql(FIND, (texts,)).all()) == len(texts)
+        assert [len(each.exec_driver_sql(PREPARED).all()) for each in (conn, other)] == [1, 1]
+
+
+def test_a_statement_that_cannot_be_prepared_yet_is_prepared_when_it_can(engine: sa.Engine) -> None:
+    early = prepared("select said from noted_later where said = %s::text")
+    with pytest.raises(sa.exc.ProgrammingError), engine.begin() as conn:
+        conn.exec_driver_sql(early, ("a",))
+    with engine.begin() as conn:
+        conn.exec_driver_sql("create table noted_later (said text)")
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql(early, ("a",)).all() == []
+
+
+def test_a_plan_that_was_made_for_an_empty_table_uses_its_index_when_it_is_full(engine: sa.Engine) -> None:
+    with engine.connect() as conn:
+        conn.exec_driver_sql(FIND, (["1"],))
+        conn.exec_driver_sql("insert into noted select cast(n as text) from generate_series(1, 20000) as n")
+        name = conn.exec_driver_sql(PREPARED).scalar_one()
+        plan = "".join(conn.exec_driver_sql(f"explain execute {name} (array['1'])").scalars())
+    assert "Index" in plan and "Seq Scan" not in plan, plan
 
 
 def test_connections_that_the_server_has_closed_meanwhile_cost_nobody_a_failure(engine: sa.Engine, uri: str) -> None:
