@@ -235,13 +235,6 @@ def among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) 
     return column == sa.any_(sa.cast(list(values), _array(column)))
 
 
-def not_among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
-    """Whether it holds none of them."""
-    if is_sqlite(conn):
-        return column.not_in(values)
-    return column != sa.all_(sa.cast(list(values), _array(column)))
-
-
 def _array(column: sa.Column[Any]) -> Any:
     return _UUIDS if isinstance(column.type, sa.Uuid) else _BIGINTS
 

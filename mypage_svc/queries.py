@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chassis import dialect
+from chassis.connection import prepared
 from chassis.dialect import Rows
 from contracts import versions
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
@@ -23,11 +24,11 @@ _PAGE = [field.name for field in fields(Page)]
 _SEARCHED = {"phone", "ont_serial", "waiting_since"}
 _ANSWER = [pages.c[name] for name in _PAGE if name not in _SEARCHED]
 _STORED = [*(events.c[name] for name in _FACT), events.c.schema_version]
-_OF_ORDERS = (
+_OF_ORDERS = prepared(
     f"select {', '.join(column.name for column in _STORED)} from events"
     " where order_id = any(%s::uuid[]) and event_id <> all(%s::uuid[])"
 )
-_ONE = sa.select(*_ANSWER).where(pages.c.order_id == sa.bindparam("order_id"))
+_ONE = prepared(f"select {', '.join(column.name for column in _ANSWER)} from pages where order_id = %s::uuid")
 LISTED = [column for column in _ANSWER if column.name != "timeline"]
 
 
@@ -67,7 +68,7 @@ def facts_of(
 
 def _stored(conn: sa.Connection, order_ids: Collection[UUID], but: Collection[UUID]) -> Iterable[Sequence[Any]]:
     if not dialect.is_sqlite(conn):
-        return conn.exec_driver_sql(_OF_ORDERS, (list(order_ids), list(but)))
+        return conn.exec_driver_sql(_OF_ORDERS, (dialect.array(order_ids), dialect.array(but)))
     wanted = events.c.order_id.in_(order_ids), events.c.event_id.not_in(but)
     return conn.execute(sa.select(*_STORED).where(*wanted))
 
@@ -98,7 +99,11 @@ def page_answer(page: Page) -> dict[str, Any]:
 
 def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
-    row = conn.execute(_ONE, {"order_id": order_id}).mappings().one_or_none()
+    if dialect.is_sqlite(conn):
+        found = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id))
+    else:
+        found = conn.exec_driver_sql(_ONE, (order_id,))
+    row = found.mappings().one_or_none()
     return None if row is None else as_answer(dict(row))
 
 
