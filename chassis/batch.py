@@ -28,7 +28,6 @@ from chassis.delivery import Delivery, Undecodable
 from chassis.health import register_check
 from chassis.logging import bind
 from chassis.retry import Retrier
-from chassis.rush import Rush
 from chassis.settings import merged
 from chassis.topology import Topology
 from chassis.wake import Wakes
@@ -47,7 +46,7 @@ class BatchHandler(Entrypoint):
     """`@batch_handler(decode, "order_placed", ...)` on `def on_events(self, events)`.
 
     `decode(body) -> event` raises ValueError for bytes that can never become an event; these are parked at once.
-    Settings: `AMQP_URI`, `EVENTS_EXCHANGE`, `BATCH_MAX`, `GATHER_S`, `RETRY_DELAYS_S`, `DELIVERY_LIMIT`.
+    Settings: `AMQP_URI`, `EVENTS_EXCHANGE`, `BATCH_MAX`, `RETRY_DELAYS_S`, `DELIVERY_LIMIT`.
     """
 
     def __init__(self, decode: Callable[[bytes], Any], *routing_keys: str, **kwargs: Any) -> None:
@@ -59,7 +58,6 @@ class BatchHandler(Entrypoint):
         config = merged(self.container.config)
         self._service = self.container.service_name
         self._batch_max = int(config["BATCH_MAX"])
-        self._rush = Rush(float(config.get("GATHER_S", 0)))
         self.topology = Topology.of(self._service, self.routing_keys, config)
         self._arrived: LightQueue = LightQueue()
         self._stopping = False
@@ -121,17 +119,16 @@ class BatchHandler(Entrypoint):
                 self._handle(batch)
 
     def _take(self) -> list[Delivery]:
-        """Wait for one message, then take along whatever else has arrived by now; in a rush a moment later."""
+        """Wait for one message, then take along whatever else has arrived by now."""
         first = self._arrived.get()
         # Let the reading greenlet hand over what the socket already holds, and all of those that are suspects.
-        eventlet.sleep(self._rush.wait_s() if first is None or first.interrupted < SUSPECT_AFTER else GATHERING_S)
+        eventlet.sleep(0 if first is None or first.interrupted < SUSPECT_AFTER else GATHERING_S)
         batch = [first]
         while len(batch) < self._batch_max:
             try:
                 batch.append(self._arrived.get_nowait())
             except Empty:
                 break
-        self._rush.took(len(batch))
         # A message whose connection is gone is delivered again; handling this copy would be waste.
         return [delivery for delivery in batch if delivery is not None and delivery.session.alive]
 

@@ -23,7 +23,6 @@ from chassis.amqp import Link, LinkDown, Outcome
 from chassis.amqp_session import declare_exchange
 from chassis.db import Store, store_of
 from chassis.health import register_check
-from chassis.rush import Rush
 from chassis.settings import merged
 from chassis.topology import direct_exchange
 from chassis.wake import wakes
@@ -94,12 +93,11 @@ class Aside:
 
 
 class OutboxRelay(DependencyProvider):
-    """Runs beside the service's workers. Settings: `AMQP_URI`, `RELAY_IDLE_S`, `GATHER_S`, `EVENTS_EXCHANGE`."""
+    """Runs beside the service's workers. Settings: `AMQP_URI`, `RELAY_IDLE_S`, `EVENTS_EXCHANGE`."""
 
     def setup(self) -> None:
         config = merged(self.container.config)
         self._idle_s = float(config["RELAY_IDLE_S"])
-        self._rush = Rush(float(config.get("GATHER_S", 0)))
         self._exchange = str(config["EVENTS_EXCHANGE"])
         self._name = self.container.service_name
         self._aside = Aside()
@@ -158,8 +156,7 @@ class OutboxRelay(DependencyProvider):
                 wait_s = self._idle_s
             if self._stopping and seen == self._wakes.seen(outbox.RELAY):
                 return
-            if self._wakes.wait(outbox.RELAY, seen, wait_s) and not self._stopping:
-                eventlet.sleep(self._rush.wait_s())
+            self._wakes.wait(outbox.RELAY, seen, wait_s)
 
     def _publish_batch(self) -> bool:
         """Publish the oldest messages; whether there may be more of them.
@@ -175,7 +172,6 @@ class OutboxRelay(DependencyProvider):
             if confirmed:
                 outbox.mark_sent(conn, [message.id for message in confirmed], self._store.now(conn))
         self._aside.taken(confirmed)
-        self._rush.took(len(confirmed))
         metrics.OUTBOX_PUBLISHED.labels(self._name).inc(len(confirmed))
         bad = [m for m in messages if outcomes.get(m.id) in (Outcome.RETURNED, Outcome.REFUSED)]
         if bad:
