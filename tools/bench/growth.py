@@ -61,10 +61,11 @@ def growth(host: Host, size: Size) -> Reading:
             found[Name(GROWTH, f"{title}, {orders:,} stored", "CPU ms")] = cpu_ms
             if p50_ms is not None:
                 found[Name(GROWTH, f"{title}, {orders:,} stored, p50", "ms")] = p50_ms
-    return found | _ratios(found, size.stored[0], size.stored[-1])
+    return found | ratios(found, size.stored[0], size.stored[-1])
 
 
-def _ratios(found: Reading, least: int, most: int) -> Reading:
+def ratios(found: Reading, least: int, most: int) -> Reading:
+    """Of everything that was measured at both: CPU time with `most` orders by that with `least`."""
     ends = f", {least:,} stored"
     titles = [name.title.removesuffix(ends) for name in found if name.title.endswith(ends)]
     at = {name.title: value for name, value in found.items()}
