@@ -25,20 +25,23 @@ from tools.bench.arrivals import arrivals
 from tools.bench.figures import Reading
 from tools.bench.host import FOLDER, Checkout, Host, other_checkout, running, this_checkout
 from tools.bench.load import SHORT, Size
+from tools.bench.replicas import replicas
 from tools.bench.report import Side, document, table
 from tools.bench.streams import streams
 from tools.packages import PackagesMissing, ensure
 from tools.paths import ROOT
+from tools.scaling.costs import from_bench
 from tools.waiting import NotInTime
 
 KEPT = ROOT / "docs" / "bench"
 WARM_UP = 200
 SECTIONS: dict[str, Callable[[Host, Size], Reading]] = {
     "idle": load.idle, "intake-1": load.intake_1, "intake-32": load.intake_32, "batch": load.batch,
-    "arrivals": arrivals, "reads": load.reads, "streams": streams, "memory": load.memory,
+    "arrivals": arrivals, "reads": load.reads, "streams": streams, "memory": load.memory, "replicas": replicas,
 }  # fmt: skip
-LIMITS, MEMORY = "limits", "memory"
-"""Limits come last and know what the batch cost. Memory is looked at in the last round only: it takes longest."""
+LIMITS, MEMORY, REPLICAS = "limits", "memory", "replicas"
+"""Limits come last and know what the batch cost. Memory is looked at in the last round only: it takes longest.
+Replicas are measured only where asked for: for `make scaling`."""
 
 
 def turn(host: Host, names: Sequence[str], size: Size) -> tuple[Reading, list[str]]:
@@ -100,7 +103,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tools.bench", description=__doc__.split("\n", 1)[0])
     known = (*SECTIONS, LIMITS)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side; below five, 30 %% mean nothing")
-    parser.add_argument("--only", nargs="*", default=list(known), choices=known, metavar="SECTION",
+    usual = [name for name in known if name != REPLICAS]
+    parser.add_argument("--only", nargs="*", default=usual, choices=known, metavar="SECTION",
                         help=f"of {', '.join(known)}")  # fmt: skip
     parser.add_argument("--compare", metavar="REVISION", help="another revision, measured in turns with this checkout")
     parser.add_argument("--short", action="store_true", help="few orders, to see that it works")
@@ -131,7 +135,13 @@ def main() -> int:
     other = sides[1] if len(sides) > 1 else None
     made = {"measured": began.strftime("%Y-%m-%d"), "setting": setting(), "short": args.short}
     print("\n" + table(sides[0], other))
-    _keep(KEPT if args.keep else FOLDER, document(sides[0], other, made), plot.svg(sides))
+    folder = KEPT if args.keep else FOLDER
+    if names != [REPLICAS]:
+        _keep(folder, document(sides[0], other, made), plot.svg(sides))
+    if REPLICAS in names and not failed:
+        about = made | {"commit": sides[0].commit, "rounds": args.rounds}
+        (folder / "costs.json").write_text(from_bench(sides[0].found, about).text(), encoding="utf-8")
+        print(f"\nwhat make scaling reads: {folder.relative_to(ROOT)}/costs.json")
     for text in failed:
         print(f"not measured: {text}", file=sys.stderr)
     return 1 if failed else 0

@@ -34,7 +34,10 @@ LINES = 5000
 
 @dataclass(frozen=True)
 class Size:
-    """How much of each: seconds of a closed or open loop, orders of a batch, orders for memory, streams."""
+    """How much of each: seconds of a closed or open loop, orders of a batch, orders for memory, streams.
+
+    alone_s: for so long orders come to a gateway alone; they are then the backlog of one service after the other.
+    """
 
     seconds: int = 10
     batch: int = 2000
@@ -42,14 +45,15 @@ class Size:
     streams: int = 1000
     limit_orders: int = 4000
     idle_s: int = 10
+    alone_s: int = 4
 
 
-SHORT = Size(seconds=3, batch=100, memory=200, streams=50, limit_orders=400, idle_s=2)
+SHORT = Size(seconds=3, batch=100, memory=200, streams=50, limit_orders=400, idle_s=2, alone_s=2)
 
 
 def warm_up(host: Host, orders: int) -> None:
     """Let every process have done its work once: connections, statements, compiled plans."""
-    _put_through(host, orders, 8)
+    put_through(host, orders, 8)
 
 
 def idle(host: Host, size: Size) -> Reading:
@@ -76,7 +80,7 @@ def intake_32(host: Host, size: Size) -> Reading:
 def batch(host: Host, size: Size) -> Reading:
     """So many orders at once: how many a second become visible, and what one costs under load."""
     before, began = _cpu_s(host), time.perf_counter()
-    orders, last = _put_through(host, size.batch, MANY)
+    orders, last = put_through(host, size.batch, MANY)
     found = {Name(BATCH, VISIBLE, "orders/s"): orders / (last - began)}
     return found | cost_of(BATCH, cost.spent(before, _cpu_s(host)), orders)
 
@@ -101,7 +105,7 @@ def memory(host: Host, size: Size) -> Reading:
     for share in (size.memory // 2, size.memory - size.memory // 2):
         while share > 0:
             host.settle()
-            _put_through(host, min(share, LINES), MANY)
+            put_through(host, min(share, LINES), MANY)
             share -= LINES
         steps.append(cost.all_memory_mb(host.pids))
     before, half, after = steps
@@ -136,7 +140,7 @@ def _answered(section: str, answers: Answers, unit: str) -> Reading:
     }
 
 
-def _put_through(host: Host, orders: int, connections: int) -> tuple[int, float]:
+def put_through(host: Host, orders: int, connections: int) -> tuple[int, float]:
     """Place orders and wait until all are visible; how many there were in the end, and when the last was seen."""
     watch = Watch(host)
     seen: list[tuple[int, float]] = []
