@@ -42,7 +42,7 @@ class Chain:
     def run(self, size: Size) -> Reading:
         """Everything is at rest when it begins, and again when it ends."""
         self._host.tell("stop", *(name for service in ALONE for name in self._own[service]))
-        found, orders = self._intake(size.alone_s)
+        found, orders = self._intake(size)
         found |= self._placing(orders)
         found |= self._alone("activation", "activations", self._count("activation", "activations", "state = 'active'"),
                              orders)  # fmt: skip
@@ -57,13 +57,16 @@ class Chain:
             self._wait(seen, orders, f"{service} knows of every visit")
         return found
 
-    def _intake(self, seconds: int) -> tuple[Reading, int]:
+    def _intake(self, size: Size) -> tuple[Reading, int]:
         """A gateway that nobody answers: it writes orders down. What it has taken is everybody's backlog."""
         first = self._until_it_knows()
         before = used_s(self._host)
-        answers = Wrk("intake.lua", self._host.url, MANY).for_seconds(seconds)
-        orders, many = answers.created + answers.accepted, of_each(self._processes)
-        found = {Name(INTAKE_ALONE, many, "orders/s"): orders / answers.seconds}
+        orders, seconds, many = 0, 0.0, of_each(self._processes)
+        while orders < size.backlog:
+            answers = Wrk("intake.lua", self._host.url, MANY).for_seconds(2)
+            orders += answers.created + answers.accepted
+            seconds += answers.seconds
+        found = {Name(INTAKE_ALONE, many, "orders/s"): orders / seconds}
         found |= costs(INTAKE_ALONE, before, used_s(self._host), orders, f"{many}, ")
         return found, first + orders
 

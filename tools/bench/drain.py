@@ -89,7 +89,10 @@ def drain(
     section: str, host: Host, processes: int, done: Callable[[], int], orders: int, part: tuple[float, float] = PART
 ) -> Reading:
     """Orders a second, and CPU ms an order of each process, with so many processes at work."""
-    first, last = drained(host, done, orders, part)
+    try:
+        first, last = drained(host, done, orders, part)
+    except NotInTime as error:
+        raise NotInTime(f"{section}, {of_each(processes)}: {error}") from error
     number = last.done - first.done
     many = of_each(processes)
     return {

@@ -36,7 +36,7 @@ LINES = 5000
 class Size:
     """How much of each: seconds of a closed or open loop, orders of a batch, orders for memory, streams.
 
-    alone_s: for so long orders come to a gateway alone; they are then the backlog of one service after the other.
+    backlog: orders that come to a gateway alone, and are then one service's backlog after the other's.
     """
 
     seconds: int = 10
@@ -45,10 +45,10 @@ class Size:
     streams: int = 1000
     limit_orders: int = 4000
     idle_s: int = 10
-    alone_s: int = 4
+    backlog: int = 1600
 
 
-SHORT = Size(seconds=3, batch=100, memory=200, streams=50, limit_orders=400, idle_s=2, alone_s=2)
+SHORT = Size(seconds=3, batch=100, memory=200, streams=50, limit_orders=400, idle_s=2, backlog=300)
 
 
 def warm_up(host: Host, orders: int) -> None:

@@ -20,6 +20,8 @@ MOST_MESSAGES = 2
 """Messages an order in one queue: mypage's."""
 FOLLOWER = 0.5
 """What a follower of a quorum queue or a standby of a database spends, as a part of what the leader does: assumed."""
+SLACK = 0.6
+"""What may have several is used at most so much of what the busiest is that may not: its wait would add to that."""
 WORTH = 0.002
 """A further process must add so much to the rate: each costs something idle, and makes batches smaller."""
 FULL = 0.9
@@ -35,6 +37,7 @@ class Rules:
     servers:   each service has a database server of its own
     split:     each of those may be several servers, by order
     brokers:   as many broker nodes as are needed, queues divided among them (one queue a shard of consumers)
+    hints:     a gateway hears only of changes of the orders that it shows, not of all
     """
 
     shards: bool = False
@@ -42,6 +45,7 @@ class Rules:
     servers: bool = False
     split: bool = False
     brokers: bool = False
+    hints: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,18 @@ class Item:
 
 @dataclass
 class Cluster:
-    """A placement: how many of each kind, and the node of each. `rate`: orders/s before anything is full, by sums."""
+    """A placement: how many of each kind, and the node of each.
+
+    rate: orders/s before anything is full, by sums. limit: what may not have several and kept the others from having
+    more; nothing where the nodes are full.
+    """
 
     machine: Machine
     rules: Rules
     counts: Counter[str]
     node_of: dict[tuple[str, int], int] = field(default_factory=dict)
     rate: float = 0.0
+    limit: str = ""
 
 
 def server_of(service: str, rules: Rules) -> str:
@@ -90,14 +99,21 @@ def server_of(service: str, rules: Rules) -> str:
     return f"db {service}" if rules.servers else "db"
 
 
-def loads(costs: Mapping[str, Cost], rules: Rules, items: int = TYPICAL) -> dict[str, float]:
+def heard(costs: Mapping[str, Cost], rules: Rules, gateways: int) -> float:
+    """CPU ms an order that gateways together spend on hearing of its changes."""
+    return costs["hear"].process.each * (1 if rules.hints else gateways)
+
+
+def loads(costs: Mapping[str, Cost], rules: Rules, items: int = TYPICAL, gateways: int = 1) -> dict[str, float]:
     """CPU ms an order of each kind, in rounds of so many items: processes by service, database servers, the broker.
 
     Followers and standbys are not counted.
     """
     total: dict[str, float] = dict.fromkeys(SERVICES, 0.0)
-    for cost in costs.values():
+    for name, cost in costs.items():
         process, database, broker = cost.an_order(items)
+        if name == "hear":
+            process = heard(costs, rules, gateways)
         total[cost.shape.service] += process
         if cost.shape.service in DATABASES:
             server = server_of(cost.shape.service, rules)
@@ -122,20 +138,29 @@ def fixed(costs: Mapping[str, Cost], machine: Machine, rules: Rules, more: Mappi
 
 
 def placed(costs: Mapping[str, Cost], machine: Machine, rules: Rules) -> Cluster:
-    """One more of the busiest, until that is not allowed, or the nodes are full."""
+    """One more of the busiest that may have several, until the others limit it by far, or the nodes are full."""
     load = loads(costs, rules)
-    cluster = Cluster(machine, rules, Counter(dict.fromkeys(load, 1)))
+    several = [kind for kind in load if may_have_several(kind, rules)]
+    counts = Counter(dict.fromkeys(load, 1))
     if machine.replicated:
-        cluster.counts["broker"] = 3
-    best = tried = _spread(cluster, load)
-    while True:
-        counts = tried.counts
-        busiest = max(load, key=lambda kind: load[kind] / _cores(kind, machine) / counts[kind])
-        if not may_have_several(busiest, rules) or sum(counts.values()) > 4 * machine.nodes * machine.cores:
-            return best
-        tried = _spread(replace(cluster, counts=counts + Counter({busiest: 1})), load)
-        if tried.rate > best.rate * (1 + WORTH) ** (sum(tried.counts.values()) - sum(best.counts.values())):
+        counts["broker"] = 3
+    best: Cluster | None = None
+    while sum(counts.values()) <= 4 * machine.nodes * machine.cores:
+        load = loads(costs, rules, gateways=counts["gateway"])
+        tried = _spread(Cluster(machine, rules, Counter(counts)), load)
+        more = sum(counts.values()) - sum(best.counts.values()) if best else 0
+        if best is None or tried.rate > best.rate * (1 + WORTH) ** more:
             best = tried
+        used = {kind: load[kind] / _cores(kind, machine) / counts[kind] for kind in load}
+        busiest = max(several, key=lambda kind: used[kind])
+        limits = {kind: used[kind] for kind in load if kind not in several}
+        limits["hints"] = heard(costs, rules, counts["gateway"]) / counts["gateway"]
+        limit = max(limits, key=lambda kind: limits[kind])
+        if used[busiest] < SLACK * limits[limit] or (busiest == "gateway" and limit == "hints"):
+            return replace(tried if tried.rate >= best.rate else best, limit=limit)
+        counts[busiest] += 1
+    assert best is not None
+    return best
 
 
 def _cores(kind: str, machine: Machine) -> float:

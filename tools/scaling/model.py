@@ -45,6 +45,8 @@ TAKEN, PROVISIONED, ASKED = (int(_SETTINGS[name]) for name in ("BATCH_MAX", "PRO
 # Shares: a transaction counts one; provisioning has three, asking for visits two.
 SHAPES: Mapping[str, Shape] = {
     "request": Shape("gateway", 1, 0.0, "intake"),
+    # Every gateway hears of every change of an order.
+    "hear": Shape("gateway", 1, 0.0, ""),
     "forward": Shape("gateway", FORWARDED, 1.0, "placing"),
     "place": Shape("order", FORWARDED, 1 / 3, "placing", messages=2),
     "order relay": Shape("order", RELAYED, 1 / 3, "placing", weight=0.0, messages=2),
@@ -56,6 +58,8 @@ SHAPES: Mapping[str, Shape] = {
     "note activation": Shape("order", TAKEN, 1 / 3, "order"),
     "fold pages": Shape("mypage", TAKEN, 1.0, "mypage", items=2, weight=0.5),
 }
+HEARD_IN = ("activation", "order", "mypage")
+"""Hops in which a gateway has nothing to do but to hear of changes."""
 TYPICAL = 4
 """Items in a round, where costs are to be compared before anything was simulated."""
 
@@ -118,10 +122,13 @@ def rounds(costs: Costs) -> dict[str, Cost]:
 def _linear(costs: Costs, shape: Shape, what: str) -> Linear:
     """The two costs of one round; an order relay's items are those of the relay that was measured alone."""
     alike = [each for each in SHAPES.values() if each.service == shape.service]
-    full = sum(costs.get(f"full.{hop}.{what}.{shape.service}") for hop in {each.hop for each in alike})
+    hops = {each.hop for each in alike} | (set(HEARD_IN) if shape.service == "gateway" else set())
+    full = sum(costs.get(f"full.{hop}.{what}.{shape.service}") for hop in hops)
     per_round, per_item = fitted(costs.get(f"one.{what}.{shape.service}"), full, alike)
     here, relayed = costs.get(f"full.{shape.hop}.{what}.{shape.service}"), costs.get(f"relay.{what}")
     scale = per_item / full if full else 0.0
+    if shape is SHAPES["hear"]:
+        return Linear(0.0, sum(costs.get(f"full.{hop}.{what}.gateway") for hop in HEARD_IN))
     if shape is SHAPES["order relay"]:
         each = min(relayed, here) * scale
     elif shape is SHAPES["place"]:

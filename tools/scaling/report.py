@@ -77,7 +77,9 @@ def named(full: str) -> str:
         return WORDS[full]
     if full.startswith("node of db"):
         return f"{full.removeprefix('node of db ')}'s database server"
-    return full.replace("'s process", "").replace("workers: ", "workers that ")
+    if full.startswith("workers: ") and full.endswith(" relay"):
+        return f"{full.split()[1]}'s relay"
+    return full.replace("'s process", "").replace("workers: ", "who is to ")
 
 
 def grown(as_it_is: Sequence[Found], lifted: Sequence[Found]) -> list[str]:

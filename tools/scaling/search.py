@@ -12,9 +12,9 @@ from tools.scaling.model import Cost
 from tools.scaling.simulation import ALL_NODES, Simulation
 
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100)
-ORDERS = (3000, 6000)
-"""Orders of a run: at least, at most; between them ten seconds."""
-CLOSE = 0.04
+ORDERS, SECONDS = (3000, 6000), (10, 2)
+"""Orders of a run: at least the first of both, at most the second; ten seconds, or two where that is more orders."""
+CLOSE = 0.05
 VISIBLE_WITHIN_MS = 2000.0
 """A rate is sustained where no more orders wait at the end than at the beginning, and 99 of 100 are visible so soon."""
 EASY = 0.7
@@ -28,6 +28,7 @@ LIFTS: Mapping[str, tuple[str, str]] = {
     "relay": ("partitions", "a relay for each part of an outbox"),
     "db": ("servers", "a database server for each service"),
     "db ": ("split", "several database servers for a service, by order"),
+    "hints": ("hints", "a gateway hears only of the orders that it shows"),
     "broker": ("brokers", "more broker nodes, a queue for each shard of consumers"),
 }
 
@@ -63,8 +64,9 @@ def sustained(cluster: Cluster, costs: Mapping[str, Cost]) -> Found:
 
 
 def run(cluster: Cluster, costs: Mapping[str, Cost], rate: float) -> Seen:
-    """Ten seconds of orders, within bounds."""
-    return Simulation(cluster, costs).run(rate, round(min(max(10 * rate, ORDERS[0]), ORDERS[1])))
+    """Some seconds of orders."""
+    most = max(ORDERS[1], SECONDS[1] * rate)
+    return Simulation(cluster, costs).run(rate, round(min(max(SECONDS[0] * rate, ORDERS[0]), most)))
 
 
 def fullest(cluster: Cluster, costs: Mapping[str, Cost], rate: float, seen: Seen) -> str:
@@ -92,7 +94,7 @@ def used_at_least(cluster: Cluster, costs: Mapping[str, Cost], rate: float) -> d
     """What part of each resource this rate takes, also where every round is as large as it may be."""
     found = {ALL_NODES: 0.0}
     cores = cluster.machine.cores
-    for kind, ms in loads(costs, cluster.rules, ALWAYS_FULL).items():
+    for kind, ms in loads(costs, cluster.rules, ALWAYS_FULL, cluster.counts["gateway"]).items():
         used = rate * ms / 1000 / cluster.counts[kind]
         found[ALL_NODES] += used * cluster.counts[kind] / cores / cluster.machine.nodes
         server = kind.startswith("db") or kind == "broker"
@@ -110,6 +112,8 @@ def lift_of(full: str, rules: Rules) -> tuple[Rules, str] | None:
         kind = "relay"
     elif full.startswith("node of db"):
         kind = "db " if rules.servers else "db"
+    elif "hints" in full or (full.startswith("gateway") and not rules.hints):
+        kind = "hints"
     elif "broker" in full or full.startswith("queue"):
         kind = "broker"
     elif any(part in full for part in ("activation", "provision", "visits")):
@@ -126,7 +130,7 @@ def ladder(machine: Machine, costs: Mapping[str, Cost]) -> Iterator[tuple[Rules,
     while True:
         found = sustained(placed(costs, machine, rules), costs)
         yield rules, meaning, found
-        lifted = lift_of(found.full, rules)
+        lifted = lift_of(found.full, rules) or lift_of(f"node of {found.cluster.limit}", rules)
         if lifted is None:
             return
         rules, meaning = lifted

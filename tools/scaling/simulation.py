@@ -12,7 +12,7 @@ from functools import partial
 
 import simpy
 
-from tools.scaling.cluster import QUEUES, SERVICES, Cluster, server_of
+from tools.scaling.cluster import QUEUES, SERVICES, Cluster, heard, server_of
 from tools.scaling.meter import Meter, Seen
 from tools.scaling.model import Cost
 from tools.scaling.parts import Disk, Node, Queue, Serial, Work
@@ -87,10 +87,10 @@ class Simulation:
     def _broker_node(self, at: int) -> Node:
         return self._nodes[self._cluster.node_of["broker", at % self._count("broker")]]
 
-    def _compute(self, name: str, at: int, items: int) -> Work:
+    def _compute(self, name: str, at: int, items: int, more_ms: float = 0.0) -> Work:
         """A round's CPU in its process."""
         cost = self._costs[name]
-        ms = cost.process.of(items)
+        ms = cost.process.of(items) + more_ms
         self._meter.spent(cost.shape.service, ms)
         yield from self._processes[cost.shape.service, at].run(ms)
 
@@ -163,8 +163,9 @@ class Simulation:
         self._meter.round(name, len(items), self.env.now - began)
 
     def _arrive(self, order: int) -> Work:
+        """Its gateway takes it; and, for every order that it takes, hears of the changes of all gateways' orders."""
         at = order % self._count("gateway")
-        yield from self._compute("request", at, 1)
+        yield from self._compute("request", at, 1, heard(self._costs, self._cluster.rules, self._count("gateway")))
         yield from self._disks["gateway", at].commit()
         self._queues["journal", at].put([order])
 
