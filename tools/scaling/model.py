@@ -124,12 +124,14 @@ def _linear(costs: Costs, shape: Shape, what: str) -> Linear:
     alike = [each for each in SHAPES.values() if each.service == shape.service]
     hops = {each.hop for each in alike} | (set(HEARD_IN) if shape.service == "gateway" else set())
     full = sum(costs.get(f"full.{hop}.{what}.{shape.service}") for hop in hops)
-    per_round, per_item = fitted(costs.get(f"one.{what}.{shape.service}"), full, alike)
+    # In batches as large as they may be it is no dearer than in those of a loaded system: what is was measured badly.
+    most = costs.get(f"load.{what}.{shape.service}", full)
+    per_round, per_item = fitted(costs.get(f"one.{what}.{shape.service}"), min(full, most), alike)
     here, relayed = costs.get(f"full.{shape.hop}.{what}.{shape.service}"), costs.get(f"relay.{what}")
     scale = per_item / full if full else 0.0
     if shape is SHAPES["hear"]:
-        return Linear(0.0, sum(costs.get(f"full.{hop}.{what}.gateway") for hop in HEARD_IN))
-    if shape is SHAPES["order relay"]:
+        each = scale * sum(costs.get(f"full.{hop}.{what}.gateway") for hop in HEARD_IN)
+    elif shape is SHAPES["order relay"]:
         each = min(relayed, here) * scale
     elif shape is SHAPES["place"]:
         each = max(0.0, here - relayed) * scale

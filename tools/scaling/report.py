@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from tools.bench.figures import MADE_BY
 from tools.bench.plot import COLOURS
 from tools.bench.report import number
 from tools.scaling.cluster import FULL, SERVICES, Rules, loads
@@ -35,7 +36,7 @@ def measured(costs: Costs) -> list[str]:
     for hop, name in HOP_OF.items():
         service = name.split()[0]
         rates = [number(costs.get(f"drain.{hop}.{many}")) for many in (1, 2, 3)]
-        spent = [costs.get(f"full.{hop}.cpu.{service}"), sum(costs.get(f"full.{hop}.db.{each}") for each in SERVICES),
+        spent = [costs.get(f"full.{hop}.cpu.{service}"), sum(costs.get(f"full.{hop}.db.{each}") for each in MADE_BY),
                  costs.get(f"full.{hop}.broker")]  # fmt: skip
         rows.append([name, *rates, *map(number, spent)])
     whole = [number(costs.get(f"load.rate.{many}")) for many in (1, 2, 3)]
