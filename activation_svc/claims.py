@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from uuid import UUID
+
+import sqlalchemy as sa
 
 from activation_svc import inventory, leases
 from activation_svc.commands import FailedTry
 from activation_svc.domain import Activation
 from activation_svc.models import PROVISION_STATES
 from activation_svc.plan import PORT, Entry, Holding, Plan, Site, elements_of, needs_of, plan_of
-from chassis.db import StoreSession
+from chassis.db import StoreSession, Tx
 from contracts.orders import OrderItem
 
 INVENTORY = "inventory"
@@ -23,6 +25,7 @@ ROW_FIELDS = tuple(each.name for each in fields(Activation))
 class Work:
     """One claimed order. `snapshot` None: nothing can have been written to an element yet.
 
+    `failed`: why it cannot be provisioned now, which is known before any element is asked.
     `items`, `holding` and `plan` are empty where the order is only to be put back: its snapshot says all.
     """
 
@@ -31,6 +34,7 @@ class Work:
     items: tuple[OrderItem, ...] = ()
     holding: Holding = field(default_factory=dict)
     plan: Plan = ()
+    failed: FailedTry | None = None
 
     @property
     def order_id(self) -> UUID:
@@ -69,66 +73,68 @@ def ports_of(holding: Holding) -> tuple[dict[str, str], ...]:
     return tuple({"element": port.element, "port": port.name} for port in mine)
 
 
-class Claim:
-    """Takes up to `limit` due orders under lease and gives them what they need: works, and those that failed so."""
+@dataclass(frozen=True)
+class Supplier:
+    """Gives claimed orders what they need, and plans. `elements`: kind by name; `avoided`: those that do not answer."""
 
-    def __init__(
-        self, store: StoreSession, owner: leases.Owner, elements: Mapping[str, str], avoided: Iterable[str], site: Site
-    ) -> None:
-        self._store, self._owner, self._elements, self._site = store, owner, elements, site
-        self._avoided = frozenset(avoided)
-        self.failed: dict[UUID, FailedTry] = {}
+    owner: leases.Owner
+    elements: Mapping[str, str]
+    avoided: Collection[str]
+    site: Site
 
-    def take(self, limit: int) -> list[Work]:
-        """Claim, give out, plan. What the works of `failed` lack is said there."""
-        with self._store.transaction() as tx:
-            rows = leases.claim(tx.conn, self._owner, PROVISION_STATES, tx.now, limit)
-            if not rows:
-                return []
-            works = [self._with_items(_work(row)) for row in rows]
-            forward = [work.order_id for work in works if work.items]
-            held = inventory.held(tx.conn, forward) if forward else {}
-            works = [replace(work, holding=held.get(work.order_id, {})) for work in works]
-            works = self._supplied(works, inventory.allocate, tx.conn)
+    def claim(self, tx: Tx, limit: int) -> list[Work]:
+        """Take up to `limit` due orders under lease, and give them what they lack."""
+        rows = leases.claim(tx.conn, self.owner, PROVISION_STATES, tx.now, limit)
+        works = [_with_items(_work(row)) for row in rows]
+        forward = [work.order_id for work in works if work.items]
+        held = inventory.held(tx.conn, forward) if forward else {}
+        works = [replace(work, holding=held.get(work.order_id, {})) for work in works]
+        return self._supplied(works, inventory.allocate, tx.conn)
+
+    def begin(self, tx: Tx, rows: Iterable[Activation]) -> list[Work]:
+        """The works of orders that were placed, and leased, in this transaction: they hold nothing yet."""
+        return self._supplied([_with_items(Work(row, None)) for row in rows], inventory.allocate, tx.conn)
+
+    def completed(self, store: StoreSession, works: list[Work]) -> list[Work]:
+        """The works with their plans. What they lack now is surely not to be had."""
         if any(work.items and _needs(work) for work in works):
             # Somebody else may have been about to take what seemed gone, and not have taken it after all.
-            with self._store.transaction() as tx:
+            with store.transaction() as tx:
                 works = self._supplied(works, inventory.allocate_exactly, tx.conn)
         return [self._planned(work) for work in works]
 
-    def _with_items(self, work: Work) -> Work:
-        if work.puts_back:
-            return work
-        try:
-            return replace(work, items=tuple(OrderItem.model_validate(item) for item in work.row.items))
-        except ValueError as exc:
-            # A product that the catalogue no longer has: a person must see it, and other orders must not wait.
-            self.failed[work.order_id] = FailedTry("plan", str(exc), refused=True)
-            return work
-
-    def _supplied(self, works: Sequence[Work], allocate: Any, conn: Any) -> list[Work]:
+    def _supplied(self, works: list[Work], allocate: Any, conn: sa.Connection) -> list[Work]:
         needs = {work.order_id: lacks for work in works if work.items and (lacks := _needs(work))}
         if not needs:
-            return list(works)
-        given = allocate(conn, needs, self._elements, self._avoided)
-        for order_id in needs:
-            self.failed.pop(order_id, None)
-        for order_id, pools in given.exhausted.items():
-            why = f"exhausted: {', '.join(pools)}"
-            self.failed[order_id] = FailedTry("allocate", why, INVENTORY, refused=True)
-        return [
-            replace(work, holding=inventory.together(work.holding, given.holdings.get(work.order_id, {})))
-            for work in works
-        ]
+            return works
+        given = allocate(conn, needs, self.elements, self.avoided)
+        return [_given(work, given) if work.order_id in needs else work for work in works]
 
     def _planned(self, work: Work) -> Work:
-        if not work.items or work.order_id in self.failed:
+        if not work.items or work.failed is not None:
             return work
         try:
-            return replace(work, plan=plan_of(work.order_id, work.items, work.holding, self._site))
+            return replace(work, plan=plan_of(work.order_id, work.items, work.holding, self.site))
         except ValueError as exc:
-            self.failed[work.order_id] = FailedTry("plan", str(exc), refused=True)
-            return work
+            return replace(work, failed=FailedTry("plan", str(exc), refused=True))
+
+
+def _with_items(work: Work) -> Work:
+    if work.puts_back:
+        return work
+    try:
+        return replace(work, items=tuple(OrderItem.model_validate(item) for item in work.row.items))
+    except ValueError as exc:
+        # A product that the catalogue no longer has: a person must see it, and other orders must not wait.
+        return replace(work, failed=FailedTry("plan", str(exc), refused=True))
+
+
+def _given(work: Work, given: inventory.Given) -> Work:
+    """With what it was given; or with what was exhausted, where it was given nothing."""
+    if work.order_id in given.exhausted:
+        why = f"exhausted: {', '.join(given.exhausted[work.order_id])}"
+        return replace(work, failed=FailedTry("allocate", why, INVENTORY, refused=True))
+    return replace(work, holding=inventory.together(work.holding, given.holdings[work.order_id]), failed=None)
 
 
 def _needs(work: Work) -> dict[int, tuple[str, ...]]:

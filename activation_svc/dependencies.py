@@ -11,18 +11,24 @@ from eventlet import GreenPool, Timeout
 from nameko.extensions import DependencyProvider, SharedExtension
 
 from activation_svc import leases, registry
+from activation_svc.claims import Work
+from activation_svc.domain import Activation
 from activation_svc.element_config import ElementConfig
 from activation_svc.elements import Elements
+from activation_svc.handover import Handover
 from activation_svc.provisioning import GROUPS_AT_ONCE, Network
 from activation_svc.visits import Gate, Visits
 from activation_svc.worker_settings import WorkerSettings, worker_settings
 from chassis.db import store_of
 from chassis.health import register_check
 from chassis.settings import merged
+from chassis.wake import wakes
 
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 25.0
+BATCHES_WAITING = 2
+"""How many batches may wait for the workers of a step, under their leases."""
 
 
 class ThisWorker(SharedExtension):
@@ -30,10 +36,15 @@ class ThisWorker(SharedExtension):
 
     settings: WorkerSettings
     owner: leases.Owner
+    arrived: Handover[Work]
+    provisioned: Handover[Activation]
 
     def setup(self) -> None:
         self.settings = worker_settings(merged(self.container.config))
         self.owner = leases.this_process(self.settings.instance_id)
+        wake = wakes(self.container).wake_next
+        self.arrived = Handover(BATCHES_WAITING * self.settings.provision_batch, partial(wake, "provision"))
+        self.provisioned = Handover(BATCHES_WAITING * self.settings.visit_batch, partial(wake, "visits"))
 
     def start(self) -> None:
         try:
@@ -46,6 +57,17 @@ class ThisWorker(SharedExtension):
             log.warning("leases of an earlier life stay until they end: %s", exc)
         else:
             log.info("freed %d leases of an earlier life of %s", freed, self.owner.instance)
+
+    def stop(self) -> None:
+        """Let go of what waits in this process, so that another one need not wait for its leases to end."""
+        waiting = [work.order_id for work in self.arrived.close()] + [row.order_id for row in self.provisioned.close()]
+        if waiting:
+            try:
+                with store_of(self.container).transaction() as tx:
+                    tx.lock(waiting)
+                    leases.release(tx.conn, self.owner, waiting)
+            except sa.exc.SQLAlchemyError as exc:
+                log.warning("%d leases stay until they end: %s", len(waiting), exc)
 
 
 class NetworkProvider(DependencyProvider):
@@ -67,7 +89,7 @@ class NetworkProvider(DependencyProvider):
         kinds = {name: element.kind for name, element in self._described.items()}
         return Network(
             self._elements, kinds, self._site, self.worker.owner, self._groups, settings.patience,
-            settings.provision_batch,
+            settings.provision_batch, self.worker.arrived, self.worker.provisioned,
         )
 
     def stop(self) -> None:
@@ -91,4 +113,6 @@ class VisitsProvider(DependencyProvider):
 
     def get_dependency(self, worker_ctx: Any) -> Visits:
         settings = self.worker.settings
-        return Visits(self._gate, self.worker.owner, settings.visit_batch, settings.visit_retry_max_s)
+        return Visits(
+            self._gate, self.worker.owner, settings.visit_batch, settings.visit_retry_max_s, self.worker.provisioned
+        )

@@ -120,7 +120,7 @@ class Activation:
     `lines` as `contracts.events.Line`; `attempts` and `visit_attempts` count failed tries of the present step;
     `gives_up`: the tries are used up, what was written is to be put back, then a person is asked. `tried` holds
     the last tries as `{"at", "step", "element", "error", "ports"}`; `traceparent` is the order's own trace, for what
-    the workers cause.
+    the workers cause; `lease_owner` works on the order until `lease_until` (`leases.py`).
     """
 
     order_id: UUID
@@ -139,6 +139,8 @@ class Activation:
     stuck_since: datetime | None = None
     tried: list[dict[str, Any]] = field(default_factory=list)
     traceparent: str | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

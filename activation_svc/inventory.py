@@ -15,10 +15,14 @@ import sqlalchemy as sa
 
 from activation_svc.models import resources as table
 from activation_svc.plan import PORT, Holding, Needs, Resource
+from chassis import dialect
 
 TOGETHER = {"olt": (PORT, "vlan"), "bng": ("ip",)}
-"""Kinds that an order takes all from one element of a kind: its lines are at one address. The first tells its load."""
+"""Kinds that an order takes all from one element of a kind: its lines are at one address. The first tells how full
+it is."""
 MAX_WORDS = 300
+FULL = 2**31 - 1
+"""Where the first free place of a full pool is taken to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Given:
 def held(conn: sa.Connection, order_ids: Collection[UUID]) -> dict[UUID, Holding]:
     """What each of these orders holds and may use; what is blocked is left out."""
     found: dict[UUID, dict[int, dict[str, Resource]]] = defaultdict(lambda: defaultdict(dict))
-    for order_id, line, pool, name in conn.execute(_HELD, {"orders": _texts(order_ids)}):
+    for order_id, line, pool, name in conn.exec_driver_sql(_HELD, (dialect.array(order_ids),)):
         kind, _, element = pool.partition(":")
         found[order_id][line][kind] = Resource(kind, element, name)
     return {order_id: dict(lines) for order_id, lines in found.items()}
@@ -59,10 +63,10 @@ def allocate(
 ) -> Given:
     """Give each order all it needs, or nothing. What another transaction is just giving out is passed over.
 
-    `elements`: kind by name. Each order gets everything of one kind from the element that has given out the least,
+    `elements`: kind by name. Each order gets everything of one kind from the element whose pool is filled the least,
     those in `avoided` last.
     """
-    conn.execute(_SHARED)
+    dialect.later(conn, _SHARED)
     return _allocate(conn, needs, elements, avoided)
 
 
@@ -70,7 +74,7 @@ def allocate_exactly(
     conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str] = ()
 ) -> Given:
     """The same, but wait until nobody else is giving out: only then is a pool that seems empty surely so."""
-    conn.execute(_ALONE)
+    dialect.later(conn, _ALONE)
     return _allocate(conn, needs, elements, avoided)
 
 
@@ -103,11 +107,18 @@ def _allocate(
 
 
 class _Choice:
-    """Which element each order asks next: the one with the least given out, that was not too empty for it."""
+    """Which element each order asks next: the one that is filled the least, of those not too empty for it.
+
+    Pools are filled from their first place on, so how far one is filled is where its first free place is, without the
+    few that are blocked: a look at the index, whatever the pool holds. What was given back leaves gaps, and an element
+    with gaps comes first.
+    """
 
     def __init__(self, conn: sa.Connection, elements: Mapping[str, str], avoided: Collection[str]) -> None:
         self._elements, self._avoided = elements, avoided
-        self._load: Counter[str] = Counter(dict(conn.execute(_LOAD).tuples().all()))
+        first = {kind: kinds[0] for kind, kinds in TOGETHER.items()}
+        pools = [f"{first[kind]}:{name}" for name, kind in elements.items() if kind in first]
+        self._filled: Counter[str] = Counter(dict(conn.exec_driver_sql(_FILLED, (pools,)).tuples().all()))
         self.exhausted: dict[UUID, set[str]] = defaultdict(set)
 
     def sites(self, order_id: UUID, need: Needs) -> dict[str, str] | None:
@@ -117,7 +128,7 @@ class _Choice:
         for element_kind, kinds in TOGETHER.items():
             mine = [kind for kind in kinds if counts[kind]]
             candidates = [
-                (name in self._avoided, self._load[f"{kinds[0]}:{name}"], name)
+                (name in self._avoided, self._filled[f"{kinds[0]}:{name}"], name)
                 for name, kind in self._elements.items()
                 if kind == element_kind and not {f"{each}:{name}" for each in mine} & self.exhausted[order_id]
             ]
@@ -127,7 +138,7 @@ class _Choice:
                 return None
             if mine:
                 name = min(candidates)[2]
-                self._load[f"{kinds[0]}:{name}"] += counts[kinds[0]]
+                self._filled[f"{kinds[0]}:{name}"] += counts[kinds[0]]
                 sites |= dict.fromkeys(mine, name)
         return sites
 
@@ -144,7 +155,7 @@ def _pools(need: Needs, sites: Mapping[str, str]) -> Counter[str]:
 def _free(conn: sa.Connection, wanted: Mapping[str, int]) -> dict[str, list[str]]:
     """Lock up to that many free resources of each pool and return their names, the first first."""
     stock: dict[str, list[str]] = defaultdict(list)
-    for pool, name in conn.execute(_FREE, {"pools": list(wanted), "counts": list(wanted.values())}):
+    for pool, name in conn.exec_driver_sql(_FREE, (list(wanted), list(wanted.values()))):
         stock[pool].append(name)
     return stock
 
@@ -158,12 +169,12 @@ def _taken(need: Needs, sites: Mapping[str, str], stock: Mapping[str, list[str]]
 
 def _give(conn: sa.Connection, holdings: Mapping[UUID, Holding]) -> None:
     rows = [
-        (str(order_id), line, resource.pool, resource.name)
+        (order_id, line, resource.pool, resource.name)
         for order_id, lines in holdings.items() for line, kinds in lines.items() for resource in kinds.values()
     ]
     if rows:
         orders, lines, pools, names = (list(column) for column in zip(*rows, strict=True))
-        conn.execute(_GIVE, {"orders": orders, "lines": lines, "pools": pools, "names": names})
+        dialect.later(conn, _GIVE, dialect.array(orders), lines, pools, names)
 
 
 def release(conn: sa.Connection, order_ids: Iterable[UUID]) -> None:
@@ -225,24 +236,29 @@ def _texts(order_ids: Iterable[UUID]) -> list[str]:
     return [str(order_id) for order_id in order_ids]
 
 
-_SHARED = sa.text("select pg_advisory_xact_lock_shared(hashtext('activation inventory'))")
-_ALONE = sa.text("select pg_advisory_xact_lock(hashtext('activation inventory'))")
-_HELD = sa.text(
+_SHARED = "select pg_advisory_xact_lock_shared(hashtext('activation inventory'))"
+_ALONE = "select pg_advisory_xact_lock(hashtext('activation inventory'))"
+_HELD = (
     "select order_id, line, pool, name from resources"
-    " where order_id = any(cast(:orders as uuid[])) and blocked is null order by line"
+    " where order_id = any(%s::uuid[]) and blocked is null order by line"
 )
-_LOAD = sa.text("select pool, count(*) from resources where order_id is not null group by pool")
-_FREE = sa.text(
+_FILLED = (
+    "select pool, coalesce((select position from resources where pool = asked.pool and order_id is null"
+    f"  and blocked is null order by position limit 1), {FULL})"
+    " - (select count(*) from resources where pool = asked.pool and blocked is not null and order_id is null)"
+    " from unnest(%s::text[]) as asked(pool)"
+)
+_FREE = (
     "select wanted.pool, free.name"
-    " from unnest(cast(:pools as text[]), cast(:counts as int[])) as wanted(pool, count) cross join lateral ("
+    " from unnest(%s::text[], %s::int[]) as wanted(pool, count) cross join lateral ("
     "  select name, position from resources"
     "  where pool = wanted.pool and order_id is null and blocked is null"
     "  order by position limit wanted.count for update skip locked"
     " ) as free order by wanted.pool, free.position"
 )
-_GIVE = sa.text(
+_GIVE = (
     "update resources set order_id = given.order_id, line = given.line"
-    " from unnest(cast(:orders as uuid[]), cast(:lines as int[]), cast(:pools as text[]), cast(:names as text[]))"
+    " from unnest(%s::uuid[], %s::int[], %s::text[], %s::text[])"
     " as given(order_id, line, pool, name)"
     " where resources.pool = given.pool and resources.name = given.name"
 )

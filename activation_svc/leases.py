@@ -8,19 +8,49 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from activation_svc.models import table
+from activation_svc.domain import Activation
+from activation_svc.models import PROVISION_STATES, VISIT_STATES, table
+from activation_svc.plan import Plan, as_json
 from chassis.db import Tx
+from chassis.dialect import array
 
 LEASE_S = 30.0
 """Longer than any step that writes to elements (`elements.STEP_TIMEOUT_S`)."""
+
+
+def _claiming(states: Sequence[str]) -> str:
+    """Takes the moment twice, how many, the owner and the end of the lease.
+
+    The states stand in the text, so that PostgreSQL sees that the partial index for them will do. A CTE that locks is
+    run once; a subquery could be run again and take more than the limit.
+    """
+    return (
+        "with due as ("
+        f" select order_id from activations where state in ({', '.join(map(repr, states))})"
+        "  and next_attempt_at <= %s and (lease_until is null or lease_until < %s)"
+        "  order by next_attempt_at limit %s for update skip locked"
+        ") update activations set lease_owner = %s, lease_until = %s from due"
+        " where activations.order_id = due.order_id returning activations.*"
+    )
+
+
+_CLAIM: dict[tuple[str, ...], str] = {
+    states: _claiming(states) for states in (PROVISION_STATES, VISIT_STATES)
+}
+_HOLD = (
+    "update activations set lease_until = %s, snapshot = coalesce(taken.snapshot, activations.snapshot)"
+    " from unnest(%s::uuid[], %s::jsonb[]) as taken(order_id, snapshot)"
+    " where activations.order_id = taken.order_id and lease_owner = %s and lease_until > %s"
+    " returning activations.order_id, state"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +70,28 @@ def this_process(instance: str = "") -> Owner:
     return Owner(instance or f"{socket.gethostname()}-activation", os.getpid(), uuid.uuid4().hex[:12])
 
 
-def claim(conn: sa.Connection, owner: Owner, states: Iterable[str], now: datetime, limit: int) -> Sequence[Any]:
-    """Take up to `limit` due orders in `states` that nobody works on, and return their rows."""
-    due = (
-        sa.select(table.c.order_id)
-        .where(
-            table.c.state.in_(tuple(states)),
-            table.c.next_attempt_at <= now,
-            sa.or_(table.c.lease_until.is_(None), table.c.lease_until < now),
-        )
-        .order_by(table.c.next_attempt_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        # A CTE that locks is run once; a subquery could be run again and take more than `limit`.
-        .cte("due")
-    )
-    taken = (
-        sa.update(table)
-        .where(table.c.order_id == due.c.order_id)
-        .values(lease_owner=str(owner), lease_until=now + timedelta(seconds=LEASE_S))
-        .returning(table)
-    )
-    return conn.execute(taken).all()
+def leased(row: Activation, owner: Owner, now: datetime) -> Activation:
+    """The activation under a new lease, or a renewed one; for whoever has its row locked."""
+    return replace(row, lease_owner=str(owner), lease_until=now + timedelta(seconds=LEASE_S))
+
+
+def released(row: Activation) -> Activation:
+    """The activation without a lease; for its holder."""
+    return replace(row, lease_owner=None, lease_until=None)
+
+
+def is_held(row: Activation, owner: Owner, now: datetime) -> bool:
+    """Whether the lease is this owner's, and has not ended."""
+    return row.lease_owner == str(owner) and row.lease_until is not None and row.lease_until > now
+
+
+def claim(conn: sa.Connection, owner: Owner, states: tuple[str, ...], now: datetime, limit: int) -> Sequence[Any]:
+    """Take up to `limit` due orders that nobody works on, and return their rows.
+
+    `states`: PROVISION_STATES or VISIT_STATES.
+    """
+    until = now + timedelta(seconds=LEASE_S)
+    return conn.exec_driver_sql(_CLAIM[states], (now, now, limit, str(owner), until)).all()
 
 
 def take(
@@ -81,18 +111,19 @@ def take(
     return set(conn.execute(taken).scalars())
 
 
-def hold(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
+def hold(
+    conn: sa.Connection, owner: Owner, snapshots: Mapping[UUID, Plan | None], now: datetime
+) -> dict[UUID, str]:
     """Renew the leases that are still ours; return those orders with their present state.
 
-    Call it with the orders locked (`tx.lock`), because it writes several rows.
+    With them the snapshots are kept, where there are new ones. Call it with the orders locked (`tx.lock`), because it
+    writes several rows.
     """
-    renewed = (
-        sa.update(table)
-        .where(table.c.order_id.in_(tuple(order_ids)), table.c.lease_owner == str(owner), table.c.lease_until > now)
-        .values(lease_until=now + timedelta(seconds=LEASE_S))
-        .returning(table.c.order_id, table.c.state)
-    )
-    return dict(conn.execute(renewed).tuples().all())
+    if not snapshots:
+        return {}
+    until = now + timedelta(seconds=LEASE_S)
+    taken = array(snapshots), [as_json(plan) for plan in snapshots.values()]
+    return dict(conn.exec_driver_sql(_HOLD, (until, *taken, str(owner), now)).tuples().all())
 
 
 def release(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID]) -> None:

@@ -13,6 +13,8 @@ JSON = pg.JSONB(none_as_null=True)
 
 PROVISION_STATES = ("provisioning", "reverting_cancelled", "reverting_rejected")
 """The states in which the network is to be worked on."""
+VISIT_STATES = ("provisioned",)
+"""The states in which scheduling is to be asked for a visit."""
 
 
 class Base(DeclarativeBase):
@@ -42,8 +44,9 @@ table = sa.Table(
     sa.Column("traceparent", sa.Text),
     sa.Column("created_at", TIMESTAMP, nullable=False),
     sa.Column("updated_at", TIMESTAMP, nullable=False),
-    # Not the saga's: what stood on the elements before the first write, and who works on the order until when.
+    # Not the saga's: what stood on the elements before the first write.
     sa.Column("snapshot", JSON),
+    # Who works on the order, and until when.
     sa.Column("lease_owner", sa.Text),
     sa.Column("lease_until", TIMESTAMP),
 )
@@ -55,7 +58,7 @@ sa.Index(
 )
 sa.Index(
     "activations_to_visit", table.c.next_attempt_at,
-    postgresql_where=sa.and_(_due, table.c.state == "provisioned"),
+    postgresql_where=sa.and_(_due, table.c.state.in_(VISIT_STATES)),
 )
 sa.Index("activations_stuck", table.c.order_id, postgresql_where=table.c.stuck_since.is_not(None))
 sa.Index("activations_leased", table.c.lease_owner, postgresql_where=table.c.lease_owner.is_not(None))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +55,13 @@ class Entry:
 
 Plan = tuple[Entry, ...]
 """Entries in the order in which they are written; undone in the opposite order."""
+
+
+def as_json(plan: Plan | None) -> str | None:
+    """A snapshot as it is stored: `[{"element", "key", "content"}]`."""
+    if plan is None:
+        return None
+    return json.dumps([{"element": each.element, "key": each.key, "content": each.content} for each in plan])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ go side by side to the end, so that an element that is slow or dead holds up onl
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,13 +19,14 @@ from eventlet import GreenPool, Timeout
 from eventlet.greenthread import GreenThread
 
 from activation_svc import commands, domain, inventory, leases
-from activation_svc.claims import Claim, Work
+from activation_svc.claims import Supplier, Work
 from activation_svc.commands import FailedTry
 from activation_svc.domain import Activation, Patience
 from activation_svc.driver import ElementError, ElementRefused
 from activation_svc.elements import NetworkElements
+from activation_svc.handover import Handover
 from activation_svc.models import PROVISION_STATES, table
-from activation_svc.plan import Plan, Site, lines_of
+from activation_svc.plan import Plan, Site, as_json, lines_of
 from chassis.db import StoreSession, Tx
 from chassis.saga import Saga
 
@@ -41,8 +41,8 @@ GROUPS_AT_ONCE = 32
 class Network:
     """What a worker works with. `kinds`: which elements there are, and of what kind.
 
-    `groups` runs what is worked on side by side, of all workers; `batch` orders are taken at once; `jitter` gives
-    random numbers in [0, 1).
+    `groups` runs what is worked on side by side, of all workers; `batch` orders are taken at once; `arrived` are orders
+    that begin, `provisioned` those whose visit is to be requested; `jitter` gives random numbers in [0, 1).
     """
 
     elements: NetworkElements
@@ -52,7 +52,27 @@ class Network:
     groups: GreenPool
     patience: Patience
     batch: int
+    arrived: Handover[Work]
+    provisioned: Handover[Activation]
     jitter: Callable[[], float] = random.random
+
+    @property
+    def supplier(self) -> Supplier:
+        """What gives orders the resources they need, as things stand."""
+        return Supplier(self.owner, self.kinds, self.elements.avoided(), self.site)
+
+
+def begin(tx: Tx, network: Network, rows: Sequence[Activation]) -> list[Activation]:
+    """Take what orders that are placed in this transaction need, and hand as many over as there is room for.
+
+    `rows`: what the transaction is about to store. Returns the same, some of them leased.
+    """
+    placed = [row for row in rows if row.state == "provisioning" and row.lease_owner is None]
+    chosen = {row.order_id: leases.leased(row, network.owner, tx.now) for row in placed[:network.arrived.room]}
+    network.arrived.hand(tx, network.supplier.begin(tx, chosen.values()))
+    if any(row.state in PROVISION_STATES and row.order_id not in chosen for row in rows):
+        network.arrived.leave(tx)
+    return [chosen.get(row.order_id, row) for row in rows]
 
 
 class Round:
@@ -65,19 +85,25 @@ class Round:
         self._tidied: set[UUID] = set()
 
     def run(self) -> bool:
-        """Do one round; return whether there was anything to do."""
+        """Do one round; return whether there may be more to do."""
         network = self._network
-        claim = Claim(self._store, network.owner, network.kinds, network.elements.avoided(), network.site)
-        claimed = claim.take(network.batch)
-        self._failed = {
-            work.order_id: replace(claim.failed[work.order_id], ports=work.ports)
-            for work in claimed if work.order_id in claim.failed
-        }
+        supplier = network.supplier
+        works = supplier.completed(self._store, network.arrived.take(network.batch) or self._claim(supplier))
+        self._failed = {work.order_id: replace(work.failed, ports=work.ports) for work in works if work.failed}
         groups: dict[tuple[str, ...], list[Work]] = {}
-        for work in claimed:
+        for work in works:
             groups.setdefault(work.route, []).append(work)
-        self._wait([network.groups.spawn(self._work_on, works) for works in groups.values()])
-        return bool(claimed)
+        self._wait([network.groups.spawn(self._work_on, group) for group in groups.values()])
+        return network.arrived.behind
+
+    def _claim(self, supplier: Supplier) -> list[Work]:
+        network = self._network
+        network.arrived.behind = False
+        with self._store.transaction() as tx:
+            works = supplier.claim(tx, network.batch)
+        if len(works) == network.batch:
+            network.arrived.look()
+        return works
 
     def _wait(self, groups: list[GreenThread]) -> None:
         """Wait for the groups, but for slow ones only so long: they go on by themselves, under their leases.
@@ -143,32 +169,37 @@ class Round:
             for work in works if self._is_fine(work)
         ]
         with self._store.transaction() as tx:
-            order_ids = [work.order_id for work in works]
-            tx.lock(order_ids)
-            ours = leases.hold(tx.conn, self._network.owner, order_ids, tx.now)
-            store_snapshots(tx.conn, {
-                work.order_id: work.snapshot or () for work in works if work.order_id in ours and work.order_id in taken
-            })
+            tx.lock(work.order_id for work in works)
+            ours = leases.hold(tx.conn, self._network.owner, {
+                work.order_id: work.snapshot if work.order_id in taken else None for work in works
+            }, tx.now)
         return [work for work in works if ours.get(work.order_id) == "provisioning"]
 
     def _record(self, claimed: list[Work]) -> None:
-        order_ids = [work.order_id for work in claimed]
+        """Store what came of these orders, as far as they are still ours, and let go of them."""
         with self._store.transaction() as tx:
-            rows = self._saga.load(tx, order_ids)
-            ours = leases.hold(tx.conn, self._network.owner, order_ids, tx.now)
-            works = [work for work in claimed if work.order_id in ours]
-            outcomes = [self._outcome(rows[work.order_id], work) for work in works]
-            steps = self._saga.commands(tx, [outcome for outcome in outcomes if outcome is not None])
-            self._saga.store(tx, [
-                self._after_failure(rows[work.order_id], tx)
-                for work, outcome in zip(works, outcomes, strict=True)
+            rows = self._saga.load(tx, [work.order_id for work in claimed])
+            works = [work for work in claimed if leases.is_held(rows[work.order_id], self._network.owner, tx.now)]
+            outcomes = [outcome for work in works if (outcome := self._outcome(rows[work.order_id], work)) is not None]
+            _, changed = self._saga.decide(tx, rows, outcomes)
+            for work in works:
+                row = rows[work.order_id]
                 # A failure belongs to the step it happened in, not to one that a cancel has begun meanwhile.
-                if outcome is None and work.order_id in self._failed and rows[work.order_id].state == work.row.state
-            ])
-            self._clean(tx.conn, ours)
-            leases.release(tx.conn, self._network.owner, ours)
-            if any(step.after.state == "provisioned" for step in steps):
-                tx.wake("visits")
+                if row.order_id in self._failed and row.order_id not in changed and row.state == work.row.state:
+                    changed[row.order_id] = self._after_failure(row, tx)
+            left = {work.order_id: leases.released(changed.get(work.order_id, rows[work.order_id])) for work in works}
+            self._saga.store(tx, list((left | self._handed_on(tx, left.values())).values()))
+            self._clean(tx.conn, left)
+
+    def _handed_on(self, tx: Tx, rows: Iterable[Activation]) -> dict[UUID, Activation]:
+        """The orders whose visit is requested next: they keep their lease, as far as there is room for them."""
+        handover = self._network.provisioned
+        provisioned = [row for row in rows if row.state == "provisioned"]
+        kept = [leases.leased(row, self._network.owner, tx.now) for row in provisioned[:handover.room]]
+        handover.hand(tx, kept)
+        if len(kept) < len(provisioned):
+            handover.leave(tx)
+        return {row.order_id: row for row in kept}
 
     def _outcome(self, row: Activation, work: Work) -> Any:
         """The command that says what came of this order; None where it is to be tried again."""
@@ -230,8 +261,7 @@ def store_snapshots(conn: sa.Connection, snapshots: Mapping[UUID, Plan]) -> None
     if not snapshots:
         return
     conn.execute(_STORE, {
-        "orders": [str(order_id) for order_id in snapshots],
-        "snapshots": [json.dumps([asdict(entry) for entry in plan]) for plan in snapshots.values()],
+        "orders": list(map(str, snapshots)), "snapshots": [as_json(plan) for plan in snapshots.values()],
     })
 
 

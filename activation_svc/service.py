@@ -9,10 +9,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from activation_svc import audit, commands, domain, fallouts, inventory, models, queries, repair, visits
+from activation_svc import audit, commands, domain, fallouts, inventory, models, provisioning, queries, repair, visits
 from activation_svc.dependencies import NetworkProvider, VisitsProvider
 from activation_svc.plan import PORT, Resource
-from activation_svc.provisioning import Round
 from chassis.batch import batch_handler
 from chassis.db import Store
 from chassis.loop import loop
@@ -27,7 +26,7 @@ from contracts.ids import order_id_of
 
 log = logging.getLogger(__name__)
 
-SAGA = Saga(domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event)
+SAGA = Saga(domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event, lock_rows=True)
 
 
 class ActivationService(OperatedService):
@@ -41,16 +40,16 @@ class ActivationService(OperatedService):
 
     @batch_handler(decode, *domain.CONSUMES)
     def on_events(self, events: Sequence[Event]) -> None:
-        """Start, turn round, or close activations; the work itself is the loops'."""
+        """Begin, turn round, or close activations; the work itself is the loops'."""
         with self.store.transaction() as tx:
-            steps = SAGA.handle(tx, events)
-            if any(step.after.state in models.PROVISION_STATES for step in steps):
-                tx.wake("provision")
+            fresh, rows = SAGA.receive(tx, events)
+            _, changed = SAGA.decide(tx, rows, fresh)
+            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values())))
 
     @loop("provision", workers=3, idle_s=0.5)
     def provision(self) -> bool:
         """Work on the network for some orders that are due."""
-        return Round(self.store, SAGA, self.network).run()
+        return provisioning.Round(self.store, SAGA, self.network).run()
 
     @loop("visits", workers=3, idle_s=0.5)
     def request_visits(self) -> bool:
@@ -120,5 +119,5 @@ class ActivationService(OperatedService):
                 raise Conflict(refused.why) from refused
             if another_port:
                 fallouts.change_port(tx, step.before, command.by, self.network)
-            tx.wake("provision")
+            self.network.arrived.leave(tx)
             return {"order_id": str(command.order_id), "state": step.after.state}

@@ -9,21 +9,25 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
 from activation_svc import leases
 from activation_svc.commands import VisitAccepted
 from activation_svc.domain import Activation, retry_delay_s
+from activation_svc.handover import Handover
+from activation_svc.models import VISIT_STATES
 from chassis import tracing
 from chassis.db import StoreSession, Tx
 from chassis.rpc_client import CallFailed, RemoteFault
 from chassis.saga import Saga
 from contracts.errors import DomainError
-from contracts.rpc import VisitAnswer
+from contracts.rpc import VisitAnswer, VisitResult
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +73,21 @@ class Gate:
 
 @dataclass(frozen=True)
 class Visits:
-    """What a worker works with. `retry_longest_s` caps every wait; `jitter` gives random numbers in [0, 1)."""
+    """What a worker works with. `provisioned` are orders that come to be asked for.
+
+    `batch` orders are asked for at once; `retry_longest_s` caps every wait; `jitter` gives random numbers in [0, 1).
+    """
 
     gate: Gate
     owner: leases.Owner
     batch: int
     retry_longest_s: float
+    provisioned: Handover[Activation]
     jitter: Callable[[], float] = random.random
+
+    def no_answer(self, failed: CallFailed) -> NoAnswer:
+        """What is known after a call without an answer."""
+        return NoAnswer(str(failed), failed.retry_after_s, min(failed.retry_after_s, self.retry_longest_s))
 
 
 @dataclass(frozen=True)
@@ -87,85 +99,129 @@ class NoAnswer:
     pause_s: float | None
 
 
+Answers = dict[UUID, str | NoAnswer]
+"""What came of each order that was asked for: `accepted`, `cancelled`, or no answer."""
+
+_RESULTS = TypeAdapter(list[VisitResult])
+
+
 def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, visits: Visits) -> bool:
-    """Ask for the visits of some orders that are due; return whether there were any."""
+    """Ask for the visits of some orders that are due; return whether there may be more to ask for."""
     allowed = visits.gate.enter(visits.batch)
     if not allowed:
+        # Nobody asks for them now. Without their lease they are found again as soon as somebody may.
+        if waiting := visits.provisioned.take(visits.batch):
+            _record(store, saga, visits, waiting, {})
         return False
     try:
-        with store.transaction() as tx:
-            claimed = list(leases.claim(tx.conn, visits.owner, ("provisioned",), tx.now, allowed))
+        claimed = visits.provisioned.take(allowed) or _claim(store, visits, allowed)
         if not claimed:
             visits.gate.give_up()
             return False
         answers = _ask(scheduling, claimed, visits)
-        failed = [answer.pause_s for answer in answers.values() if isinstance(answer, NoAnswer)]
-        pause_s = max((pause for pause in failed if pause is not None), default=None)
-        visits.gate.leave(pause_s)
+        visits.gate.leave(_pause_s(answers))
     except BaseException:
         visits.gate.give_up()
         raise
-    _record(store, saga, visits, [row.order_id for row in claimed], answers)
-    return True
+    _record(store, saga, visits, claimed, answers)
+    return visits.provisioned.behind
 
 
-def _ask(scheduling: Scheduling, claimed: list[Any], visits: Visits) -> dict[UUID, str | NoAnswer]:
-    """Call for one order after the other, up to the first that shows that scheduling is not there."""
-    answers: dict[UUID, str | NoAnswer] = {}
+def _claim(store: StoreSession, visits: Visits, limit: int) -> Sequence[Any]:
+    visits.provisioned.behind = False
+    with store.transaction() as tx:
+        claimed = leases.claim(tx.conn, visits.owner, VISIT_STATES, tx.now, limit)
+    if len(claimed) == limit:
+        visits.provisioned.look()
+    return claimed
+
+
+def _ask(scheduling: Scheduling, claimed: Sequence[Any], visits: Visits) -> Answers:
+    """Call for all of them together, and alone for each that was in a call without an answer before.
+
+    What scheduling cannot carry out may be one order's fault. It must not hold up the others for ever.
+    """
+    fresh = [row for row in claimed if row.visit_attempts == 0]
+    alone = [row for row in claimed if row.visit_attempts > 0]
     started = time.monotonic()
-    for row in claimed:
-        answer = answers[row.order_id] = _request(scheduling, row, visits)
-        if isinstance(answer, NoAnswer):
-            log.warning("no visit yet: %s", answer.why, extra={"order_id": str(row.order_id)})
-            if answer.pause_s is not None:
-                break
-        if time.monotonic() - started > CALLING_S:
+    answers: Answers = {}
+    if len(fresh) > 1:
+        try:
+            answers = _request_together(scheduling, fresh, visits)
+        except (DomainError, RemoteFault, ValueError) as exc:
+            # A defect over there, or the release before, which does not know this method.
+            log.warning("asking for %d visits one by one: %s", len(fresh), exc)
+    alone = [*(row for row in fresh if row.order_id not in answers), *alone]
+    for row in alone:
+        if _pause_s(answers) is not None or time.monotonic() - started > CALLING_S:
             break
+        answers[row.order_id] = _request(scheduling, row, visits)
     return answers
 
 
+def _pause_s(answers: Answers) -> float | None:
+    """For how long to leave scheduling alone; None where it is there."""
+    pauses = (answer.pause_s for answer in answers.values() if isinstance(answer, NoAnswer))
+    return max((pause for pause in pauses if pause is not None), default=None)
+
+
+def _request_together(scheduling: Scheduling, rows: Sequence[Any], visits: Visits) -> Answers:
+    """One call for several orders. Raises DomainError, RemoteFault, ValueError where that is no way to ask."""
+    traces = [row.traceparent for row in rows if row.traceparent]
+    with tracing.span("request visits", links=traces):
+        told = scheduling.call("request_visits", fallback=visits.no_answer, requests=[_arguments(row) for row in rows])
+    if isinstance(told, NoAnswer):
+        return dict.fromkeys((row.order_id for row in rows), told)
+    results = _RESULTS.validate_python(told, extra="ignore")
+    if [result.order_id for result in results] != [row.order_id for row in rows]:
+        raise ValueError("the answer is not to what was asked")
+    return {result.order_id: _outcome(result) for result in results if result.order_id is not None}
+
+
+def _outcome(result: VisitResult) -> str | NoAnswer:
+    if result.outcome != "invalid":
+        return result.outcome
+    return NoAnswer(f"scheduling says: {(result.error or {}).get('detail')}", 0.0, None)
+
+
 def _request(scheduling: Scheduling, row: Any, visits: Visits) -> str | NoAnswer:
-    longest_s = visits.retry_longest_s
-
-    def no_answer(failed: CallFailed) -> NoAnswer:
-        return NoAnswer(str(failed), failed.retry_after_s, min(failed.retry_after_s, longest_s))
-
     try:
         with tracing.span("request visit", traceparent=row.traceparent):
-            answer = scheduling.call(
-                "request_visit", fallback=no_answer,
-                order_id=str(row.order_id), customer=row.customer, address=row.address, items=row.items,
-            )
+            answer = scheduling.call("request_visit", fallback=visits.no_answer, **_arguments(row))
         return answer if isinstance(answer, NoAnswer) else VisitAnswer.model_validate(answer, extra="ignore").outcome
     except DomainError as exc:
-        pause_s = min(exc.retry_after_s, longest_s) if exc.retry_after_s is not None else None
+        pause_s = None if exc.retry_after_s is None else min(exc.retry_after_s, visits.retry_longest_s)
         return NoAnswer(f"scheduling says: {exc}", exc.retry_after_s or 0.0, pause_s)
     except (RemoteFault, ValueError) as exc:
         # A defect over there, or an answer that is none: this order waits, the others go on.
         return NoAnswer(str(exc), 0.0, None)
 
 
+def _arguments(row: Any) -> dict[str, Any]:
+    """The VisitRequest of an activation's row."""
+    return {"order_id": str(row.order_id), "customer": row.customer, "address": row.address, "items": row.items}
+
+
 def _record(
     store: StoreSession,
     saga: Saga[Activation],
     visits: Visits,
-    order_ids: list[UUID],
-    answers: dict[UUID, str | NoAnswer],
+    claimed: Sequence[Any],
+    answers: Answers,
 ) -> None:
+    """Store what was answered, as far as the orders are still ours, and let go of all of them."""
     with store.transaction() as tx:
-        rows = saga.load(tx, order_ids)
-        ours = leases.hold(tx.conn, visits.owner, order_ids, tx.now)
-        accepted: list[VisitAccepted] = []
-        later: list[Activation] = []
-        for order_id in ours:
-            row, answer = rows[order_id], answers.get(order_id)
-            if answer == "accepted":
-                accepted.append(VisitAccepted(order_id))
-            elif answer is not None and row.state == "provisioned":
-                later.append(_later(row, answer, visits, tx))
-        saga.commands(tx, accepted)
-        saga.store(tx, later)
-        leases.release(tx.conn, visits.owner, ours)
+        rows = saga.load(tx, [row.order_id for row in claimed])
+        ours = {order_id: row for order_id, row in rows.items() if leases.is_held(row, visits.owner, tx.now)}
+        accepted = [VisitAccepted(order_id) for order_id in ours if answers.get(order_id) == "accepted"]
+        _, changed = saga.decide(tx, rows, accepted)
+        for order_id, row in ours.items():
+            answer = answers.get(order_id)
+            if answer is not None and answer != "accepted" and row.state == "provisioned":
+                changed[order_id] = _later(row, answer, visits, tx)
+        saga.store(tx, [leases.released(changed.get(order_id, row)) for order_id, row in ours.items()])
+        if len(answers) < len(claimed):
+            visits.provisioned.leave(tx)
 
 
 def _later(row: Activation, answer: str | NoAnswer, visits: Visits, tx: Tx) -> Activation:
@@ -174,6 +230,7 @@ def _later(row: Activation, answer: str | NoAnswer, visits: Visits, tx: Tx) -> A
         # It can only have heard of a cancel through us, so this does not happen; if it does, our state decides.
         log.error("scheduling says cancelled, but nobody has cancelled here", extra={"order_id": str(row.order_id)})
         answer = NoAnswer("scheduling says: cancelled", 0.0, None)
+    log.warning("no visit yet: %s", answer.why, extra={"order_id": str(row.order_id)})
     return postponed(row, answer, visits.retry_longest_s, visits.jitter(), tx.now)
 
 

@@ -32,7 +32,7 @@ class WorkerSettings(BaseModel):
     provision_retry_first_s: float = Field(default=0.5, gt=0)
     provision_retry_max_s: float = Field(default=30.0, gt=0)
     revert_alarm_after: int = Field(default=5, ge=1)
-    visit_batch: int = Field(default=8, ge=1, le=50)
+    visit_batch: int = Field(default=50, ge=1, le=200)
     visit_retry_max_s: float = Field(default=15.0, gt=0)
 
     @property

@@ -16,7 +16,6 @@ from typing import Any
 import eventlet
 from amqp import spec
 from amqp.basic_message import Message
-from eventlet.semaphore import Semaphore
 from greenlet import GreenletExit
 from kombu import Connection
 
@@ -61,7 +60,6 @@ class Link:
         self._on_session = on_session
         self._on_ready = on_ready
         self._heartbeat_s = heartbeat_s
-        self._write = Semaphore()
         self._wakes = Wakes()
         self._stopping = False
         self._gt: Any = None
@@ -106,7 +104,7 @@ class Link:
         """End the connection, after a moment for the confirms of what was just published."""
         session = self.session
         with eventlet.Timeout(LAST_CONFIRMS_S, False):
-            while session is not None and session.alive and session.pending and not session.blocked:
+            while session is not None and session.alive and _is_owed(session):
                 eventlet.sleep(0.005)
         self._stopping = True
         self._break()
@@ -129,29 +127,33 @@ class Link:
         mandatory: bool = False,
         **properties: Any,
     ) -> None:
-        """Send one message; raises LinkDown where it cannot be sent now. `properties` are AMQP's.
+        """Send one message, with whatever else is written in this turn of the event loop. `properties` are AMQP's.
 
-        A message that must not be lost carries `delivery_mode=2` and waits for Outcome.CONFIRMED.
+        Raises LinkDown where it cannot be sent now. A message that must not be lost carries `delivery_mode=2` and waits
+        for Outcome.CONFIRMED.
         """
-        with self._write:
+        session = self._session_with_room()
+        name = str(properties.get("message_id") or properties.get("correlation_id"))
+        tag = session.expect((name, exchange, routing_key), on_outcome)
+        try:
+            # Not `basic_publish`: that reads from the socket first, while our greenlet is reading from it.
+            session.channel.send_method(
+                spec.Basic.Publish, "Bssbb", (0, exchange, routing_key, mandatory, False), Message(body, **properties)
+            )
+        except Exception as exc:
+            # The broker does not count this message, so the tags of all later ones would be wrong.
+            session.pending.pop(tag, None)
+            self._break()
+            raise LinkDown(f"{self.name}: {exc!r}") from exc
+
+    def _session_with_room(self) -> Session:
+        while True:
             session = self.session
-            if session is None or self.trouble is not None:
+            if session is None or session.blocked:
                 raise LinkDown(f"{self.name}: {self.trouble}")
-            message = Message(body, **properties)
-            name = str(properties.get("message_id") or properties.get("correlation_id"))
-            tag = session.expect((name, exchange, routing_key), on_outcome)
-            try:
-                # Not `basic_publish`: that reads from the socket first, while our greenlet is reading from it.
-                session.channel.send_method(
-                    spec.Basic.Publish, "Bssbb", (0, exchange, routing_key, mandatory, False), message
-                )
-            except BaseException as exc:
-                # A frame written by half spoils everything after it, also when we were timed out from outside.
-                session.pending.pop(tag, None)
-                self._break()
-                if isinstance(exc, Exception):
-                    raise LinkDown(f"{self.name}: {exc!r}") from exc
-                raise
+            if not session.wire.is_full:
+                return session
+            session.wire.wait_for_room()
 
     def ack(self, session: Session, tag: int, multiple: bool = False) -> None:
         """Acknowledge; nothing happens where the session has ended, since the broker delivers again then."""
@@ -168,17 +170,18 @@ class Link:
         self._break()
 
     def _tell(self, session: Session, write: Callable[[], Any]) -> None:
-        with self._write:
-            if not session.alive:
-                return
+        if session.alive:
             try:
                 write()
-            except BaseException as exc:
-                session.alive = False
-                self._break()
-                if not isinstance(exc, Exception):
-                    raise
-                log.warning("link %s: the connection broke while it was written to: %r", self.name, exc)
+            except Exception as exc:
+                self._broken(session, exc)
+
+    def _broken(self, session: Session, error: Exception) -> None:
+        session.alive = False
+        if session is self.session:
+            self._break()
+        if not self._stopping:
+            log.warning("link %s: the connection broke while it was written to: %r", self.name, error)
 
     def _break(self) -> None:
         session, self.session = self.session, None
@@ -231,7 +234,7 @@ class Link:
         # An exception of its own: a bare eventlet.Timeout is no Exception and would end the greenlet.
         with eventlet.Timeout(CONNECT_TIMEOUT_S * 2, LinkDown("the broker does not answer")):
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-            session = Session(connection)
+            session = Session(connection, self._broken)
             try:
                 if self._on_session is not None:
                     self._on_session(session)
@@ -260,7 +263,7 @@ class Link:
         due = time.monotonic() + READ_SLICE_S
         while self.session is session and not self._stopping:
             try:
-                session.connection.drain_events(timeout=READ_SLICE_S)
+                session.wire.read(READ_SLICE_S)
             except TimeoutError:
                 if not session.channel.is_open:
                     raise LinkDown("channel was closed by the broker") from None
@@ -269,13 +272,9 @@ class Link:
                 due = time.monotonic() + READ_SLICE_S
 
     def _keep_alive(self, session: Session) -> None:
-        """The heartbeat; a writer who gets nothing out for that long shows as well that nobody is there."""
-        if self._write.acquire(blocking=False):
-            try:
-                session.connection.heartbeat_check()
-            finally:
-                self._write.release()
-        elif session.stuck_s() > self._heartbeat_s:
+        """The heartbeat; what cannot be sent for that long shows as well that nobody is there."""
+        session.connection.heartbeat_check()
+        if session.wire.stuck_s() > self._heartbeat_s:
             raise LinkDown("the broker takes nothing of what is written to it")
 
     def _close(self, connection: Connection | None, session: Session | None) -> None:
@@ -286,3 +285,8 @@ class Link:
         if session is not None:
             session.alive = False
             session.lose_all()
+
+
+def _is_owed(session: Session) -> bool:
+    """Whether something is still to be sent, or the broker to answer what was published."""
+    return session.wire.busy or (bool(session.pending) and not session.blocked)

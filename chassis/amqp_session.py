@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +10,8 @@ from typing import Any
 
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection
+
+from chassis.amqp_wire import Wire
 
 
 class Outcome(Enum):
@@ -38,10 +39,12 @@ class Session:
 
     It is `alive` before the link calls itself connected: messages are delivered while `on_session` still consumes.
     `blocked` says why the broker takes no messages at the moment; None where it does.
+    `on_broken(session, error)` is called where what was written cannot be sent.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, on_broken: Callable[[Session, Exception], None]) -> None:
         self.connection = connection
+        self.wire = Wire(connection.connection, lambda error: on_broken(self, error))
         self.channel = connection.channel()
         # Bodies stay bytes: decoding by a stranger's content encoding would lose some of them.
         self.channel.auto_decode = False
@@ -53,7 +56,6 @@ class Session:
         self.blocked: str | None = None
         self.pending: dict[int, _Pending] = {}
         self.published = 0
-        self._sent, self._sent_at = -1, 0.0
 
     def expect(self, name: tuple[str, str, str], on_outcome: Callable[[Outcome], None] | None) -> int:
         """Note that a message (its id, exchange, routing key) is about to be published; return its tag."""
@@ -81,13 +83,6 @@ class Session:
     def lose_all(self) -> None:
         """The connection is gone: nobody will answer any more."""
         self.settle(self.published, True, Outcome.LOST)
-
-    def stuck_s(self) -> float:
-        """For how many seconds nothing has been written, as far as earlier calls of this method know."""
-        sent, now = self.connection.connection.bytes_sent, time.monotonic()
-        if sent != self._sent:
-            self._sent, self._sent_at = sent, now
-        return now - self._sent_at
 
 
 def declare_exchange(channel: Any, name: str, kind: str) -> None:

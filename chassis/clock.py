@@ -53,6 +53,11 @@ def new_uuid7() -> uuid.UUID:
     return uuid.UUID(bytes=uuid7().bytes)
 
 
+def first_uuid7(moment: datetime) -> uuid.UUID:
+    """The least UUIDv7 of this millisecond: ids that sort before it were made earlier."""
+    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
 def rfc3339(moment: datetime) -> str:
     """An aware moment as text, in UTC (RFC 3339)."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

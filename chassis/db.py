@@ -32,6 +32,8 @@ class OutgoingEvent(Protocol):
     def order_id(self) -> uuid.UUID: ...
     @property
     def event_type(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
     def encode(self) -> bytes: ...
 
 
@@ -71,8 +73,15 @@ class Tx:
         """Put `events` into the outbox, in this order; the relay publishes them after the commit."""
         if not events:
             return
-        outbox.add(self.conn, self.tables.outbox, self._exchange, events, self.now)
+        outbox.add(self, self._exchange, events)
         self.wake(outbox.RELAY)
+
+    def later(self, statement: str, *values: Any) -> None:
+        """Run a statement of PostgreSQL's, with `%s` for its values, whose answer nobody needs.
+
+        It travels with the next one, or with the commit, and fails where that does.
+        """
+        dialect.later(self.conn, statement, *values)
 
     def lock(self, order_ids: Iterable[uuid.UUID]) -> None:
         """Hold these orders until the transaction ends, also those that have no row yet.
@@ -124,8 +133,8 @@ class StoreSession(DatabaseWrapper):
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection for reading."""
-        with self._store.engine.connect() as conn:
+        """A connection for reading: each statement sees what is committed by then."""
+        with self._store.reading.connect() as conn:
             yield conn
 
 
@@ -147,6 +156,7 @@ class Store(Database):
         uri = config[DB_URIS_KEY][f"{name}:{self.declarative_base.__name__}"]
         patience_s = float(config.get("DB_ANSWER_TIMEOUT_S", ANSWER_TIMEOUT_S))
         self.engine = dialect.make_engine(uri, name, int(config["DB_POOL_SIZE"]), patience_s, **self.engine_options)
+        self.reading = dialect.reading(self.engine)
         self.Session = sessionmaker(bind=self.engine, class_=Session, **self.session_options)
         self.tables = chassis_tables(self.declarative_base.metadata)
         self.exchange = str(config["EVENTS_EXCHANGE"])

@@ -7,9 +7,8 @@ lock that PostgreSQL is asked for is held already.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -17,9 +16,11 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from eventlet.semaphore import Semaphore
+from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
+from chassis.connection import PLANS, Transacting, checked, prepared
 from chassis.patience import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, SERVER_OPTIONS, connections
 
 SQLITE = "sqlite"
@@ -80,15 +81,16 @@ def make_engine(
         poolclass=sa.QueuePool,
         pool_size=pool_size,
         max_overflow=0,
+        # As few as suffice are in use, and the server has what it needs for these at hand.
+        pool_use_lifo=True,
         # Whoever waits for one of them waits no longer than for an answer.
         pool_timeout=min(10.0, answer_timeout_s),
-        pool_pre_ping=not on_sqlite,
         # Values are subscribers' data; an SQL error in the log shows none of them.
         hide_parameters=True,
         connect_args={"check_same_thread": False} if on_sqlite else _postgres_arguments(service, url, answer_timeout_s),
         **options,
     )
-    return _watched(engine) if on_sqlite else _leaving_standbys(engine)
+    return _watched(engine) if on_sqlite else _leaving_standbys(checked(engine))
 
 
 def single_engine(uri: str) -> sa.Engine:
@@ -100,11 +102,13 @@ def single_engine(uri: str) -> sa.Engine:
 def _postgres_arguments(service: str, url: sa.URL, answer_timeout_s: float) -> dict[str, Any]:
     return {
         "application_name": service,
-        "connection_factory": connections(answer_timeout_s),
+        "connection_factory": connections(answer_timeout_s, Transacting),
         "connect_timeout": CONNECT_TIMEOUT_S,
         # While a failover is under way the address may still lead to a server that only reads.
         "target_session_attrs": "read-write",
-        "options": " ".join([*_own_options(url), *(f"-c {name}={value}" for name, value in SERVER_OPTIONS.items())]),
+        "options": " ".join(
+            [*_own_options(url), *(f"-c {name}={value}" for name, value in (SERVER_OPTIONS | PLANS).items())]
+        ),
         # A connection that was cut must be noticed by us, not by TCP an hour later.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -146,6 +150,11 @@ def _watched(engine: sa.Engine) -> sa.Engine:
     return engine
 
 
+def reading(engine: sa.Engine) -> sa.Engine:
+    """The same connections for statements that only read: on PostgreSQL without BEGIN and ROLLBACK around them."""
+    return engine if is_sqlite(engine) else engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that writes; commits when the block ends, rolls back when it raises."""
@@ -162,21 +171,40 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield conn
 
 
-_LOCK = sa.text(
-    "select count(pg_advisory_xact_lock(k)) from (select unnest(cast(:keys as bigint[])) as k order by 1) as s"
-)
+def later(conn: sa.Connection, statement: str, *values: Any) -> None:
+    """Run a statement of PostgreSQL's, with `%s` for its values, whose answer nobody needs.
+
+    On a service's own connection it travels with the next statement, whoever says that, or with COMMIT.
+    """
+    driver = conn.connection.dbapi_connection
+    if isinstance(driver, Transacting):
+        driver.later(statement, values)
+    else:
+        conn.exec_driver_sql(statement, values)
+
+
+_LOCK = prepared("select count(pg_advisory_xact_lock(k)) from unnest(%s::bigint[]) as k")
+_LOCK_NAME = prepared("select pg_advisory_xact_lock(hashtextextended(%s::text, 0))")
 
 
 def lock(conn: sa.Connection, keys: Sequence[int]) -> None:
-    """Hold these keys (sorted) until the transaction ends."""
+    """Hold these keys (sorted) until the transaction ends, from its next statement on."""
     if keys and not is_sqlite(conn):
-        conn.execute(_LOCK, {"keys": keys})
+        later(conn, _LOCK, array(keys))
 
 
 def lock_name(conn: sa.Connection, name: str) -> None:
-    """Hold this name until the transaction ends."""
+    """Hold this name until the transaction ends, from its next statement on."""
     if not is_sqlite(conn):
-        conn.execute(sa.text("select pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+        later(conn, _LOCK_NAME, name)
+
+
+def try_lock_name(conn: sa.Connection, name: str) -> bool:
+    """Hold this name until the transaction ends; False where another transaction holds it."""
+    if is_sqlite(conn):
+        return True
+    query = sa.text("select pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+    return bool(conn.execute(query, {"name": name}).scalar_one())
 
 
 def lock_for_migration(conn: sa.Connection) -> dict[str, Any]:
@@ -195,18 +223,16 @@ def insert(conn: sa.Connection, table: sa.Table) -> Any:
     return sqlite.insert(table) if is_sqlite(conn) else pg.insert(table)
 
 
+def array(values: Iterable[Any]) -> str:
+    """An array of ids (uuid or bigint) as PostgreSQL reads it, for a `%s` that is cast to its type."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
 def among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
     """Whether the column (of ids: uuid or bigint) holds one of `values`: one statement text, whatever their number."""
     if is_sqlite(conn):
         return column.in_(values)
     return column == sa.any_(sa.cast(list(values), _array(column)))
-
-
-def not_among(conn: sa.Connection, column: sa.Column[Any], values: Collection[Any]) -> sa.ColumnElement[bool]:
-    """Whether it holds none of them."""
-    if is_sqlite(conn):
-        return column.not_in(values)
-    return column != sa.all_(sa.cast(list(values), _array(column)))
 
 
 def _array(column: sa.Column[Any]) -> Any:
@@ -217,26 +243,30 @@ class Rows:
     """Writes rows of a table, of these columns; where `key` is there already, replaces the row or leaves it.
 
     On PostgreSQL they travel as one JSON parameter: one statement text whatever their number, parsed once. `plain`
-    makes JSON of what json cannot.
+    makes JSON of what json cannot. `kept`: columns of which a row that is replaced keeps its own. A row whose column
+    `unless` is not null is not replaced.
     """
 
     def __init__(
-        self, table: sa.Table, names: Sequence[str], *, key: str, replace: bool, plain: Callable[[Any], str]
-    ) -> None:
+        self, table: sa.Table, names: Sequence[str], *, key: str, replace: bool, plain: Callable[[Any], str] = str,
+        kept: Collection[str] = (), unless: str | None = None,
+    ) -> None:  # fmt: skip
         self._table, self._key, self._plain = table, key, plain
-        self._replaced = [name for name in names if name != key] if replace else []
+        self._replaced = [name for name in names if name != key and name not in kept] if replace else []
+        self._unless = None if unless is None else table.c[unless]
         columns = ", ".join(names)
         taken = ", ".join(f"{name} = excluded.{name}" for name in self._replaced)
-        self._postgres = sa.text(
+        self._postgres = prepared(
             f"insert into {table.name} ({columns})"
-            f" select {columns} from jsonb_populate_recordset(null::{table.name}, cast(:rows as jsonb))"
+            f" select {columns} from jsonb_populate_recordset(null::{table.name}, %s::jsonb)"
             f" on conflict ({key}) do {f'update set {taken}' if replace else 'nothing'}"
+            f"{f' where {table.name}.{unless} is null' if unless else ''}"
         )
 
     def write(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write them all."""
+        """Write them all, by the next statement (see `later`)."""
         if not is_sqlite(conn):
-            conn.execute(self._postgres, {"rows": json.dumps(rows, default=self._plain)})
+            later(conn, self._postgres, to_json(rows, fallback=self._plain).decode())
         elif rows:
             conn.execute(self._sqlite(), [dict(row) for row in rows])
 
@@ -245,7 +275,8 @@ class Rows:
         if not self._replaced:
             return statement.on_conflict_do_nothing(index_elements=[self._key])
         taken = {name: statement.excluded[name] for name in self._replaced}
-        return statement.on_conflict_do_update(index_elements=[self._key], set_=taken)
+        where = None if self._unless is None else self._unless.is_(None)
+        return statement.on_conflict_do_update(index_elements=[self._key], set_=taken, where=where)
 
 
 # SQLSTATE: connection exceptions, insufficient resources, operator intervention, a standby where the primary was, a

@@ -14,15 +14,17 @@ from chassis.models import chassis_tables
 
 _INBOX = chassis_tables(sa.MetaData()).inbox
 
+CLAIM = (
+    "insert into inbox (message_id, received_at) select id, %s::timestamptz from unnest(%s::uuid[]) as id"
+    " on conflict do nothing returning message_id"
+)
+"""Records messages that were received then, with these ids; returns those that were not known before."""
+
 
 def claim(tx: Tx, message_ids: Iterable[str]) -> set[str]:
     """Record these ids in this transaction and return those that were not known before."""
-    values = [{"message_id": uuid.UUID(value), "received_at": tx.now} for value in dict.fromkeys(message_ids)]
-    if not values:
-        return set()
-    table = tx.tables.inbox
-    statement = dialect.insert(tx.conn, table).values(values).on_conflict_do_nothing().returning(table.c.message_id)
-    return {str(row.message_id) for row in tx.conn.execute(statement)}
+    rows = tx.conn.exec_driver_sql(CLAIM, (tx.now, dialect.array(message_ids)))
+    return {str(row.message_id) for row in rows}
 
 
 def handled(conn: sa.Connection, message_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:

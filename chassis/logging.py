@@ -2,80 +2,63 @@
 
 Each line carries the service and, where known, order_id, message_id, request_id and trace_id. Phone numbers,
 e-mail addresses and credentials are masked in the finished line, so no code path can forget it.
-Context lives in contextvars, which greenlet keeps apart for each green thread.
+Context lives in a contextvar, which greenlet keeps apart for each green thread.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import structlog
 from nameko.extensions import DependencyProvider
-from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars, merge_contextvars
-from structlog.stdlib import ProcessorFormatter
 
 from chassis.settings import lookup, merged
 
 _QUIET = {"amqp": logging.WARNING, "kombu": logging.WARNING, "urllib3": logging.WARNING, "opentelemetry": logging.ERROR}
 _SECRET_KEYS = re.compile(r"password|passwd|secret|token|authorization|cookie|api_?key", re.IGNORECASE)
-_MASKS = (
-    (re.compile(r"://([^\s:/@\"\\]*):[^\s/@\"\\]+@"), r"://\1:[secret]@"),
-    (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+"), "Bearer [secret]"),
-    (re.compile(r"[\w.+%-]+@(?:[\w-]+\.)+[^\W\d_]{2,}"), "[e-mail]"),
+_EMAIL = re.compile(r"[\w.+%-]+@(?:[\w-]+\.)+[^\W\d_]{2,}")
+_BEARER = re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+")
+# Each begins with plain text and looks back only then: a line that lacks that text is passed over quickly.
+_URI_PASSWORD = re.compile(r"://([^\s:/@\"\\]*):[^\s/@\"\\]+@")
+_PHONES = (
     # +82 10 1234 5678 and its like; then Korean mobile and landline numbers, with or without separators.
-    (re.compile(r"(?<!\w)\+\d{1,3}[-. ]?\(?\d(?:[-. ()]{0,2}\d){6,12}(?!\w)"), "[phone]"),
-    (re.compile(r"(?<!\w)01[016-9][-. ]?\d{3,4}[-. ]?\d{4}(?!\w)"), "[phone]"),
-    (re.compile(r"(?<!\w)(?<!\d-)0(?:2|[3-7]\d)[-. )]{1,2}\d{3,4}[-. ]?\d{4}(?!\w)"), "[phone]"),
+    re.compile(r"\+(?<!\w\+)\d{1,3}[-. ]?\(?\d(?:[-. ()]{0,2}\d){6,12}(?!\w)"),
+    re.compile(r"01(?<!\w01)[016-9][-. ]?\d{3,4}[-. ]?\d{4}(?!\w)"),
+    re.compile(r"0(?<!\w0)(?<!\d-0)(?:2|[3-7]\d)[-. )]{1,2}\d{3,4}[-. ]?\d{4}(?!\w)"),
 )
+_VALUES = "chassis_values"
+"""The attribute of a record that holds the keywords given to our own loggers."""
 
 _service = ""
+_context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def mask(text: str) -> str:
     """Return `text` with phone numbers, e-mail addresses, URI passwords and bearer tokens replaced."""
-    for pattern, replacement in _MASKS:
-        text = pattern.sub(replacement, text)
+    text = _URI_PASSWORD.sub(r"://\1:[secret]@", text)
+    if "bearer" in text.lower():
+        text = _BEARER.sub("Bearer [secret]", text)
+    if "@" in text:
+        text = _EMAIL.sub("[e-mail]", text)
+    for phone in _PHONES:
+        text = phone.sub("[phone]", text)
     return text
 
 
-def _add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    event.setdefault("service", _service)
-    return event
-
-
-def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key in event:
-        if _SECRET_KEYS.search(key):
-            event[key] = "[secret]"
-    return event
-
-
-def _mask_line(_logger: Any, _method: str, line: Any) -> str:
-    return mask(line if isinstance(line, str) else str(line))
-
-
-_SHARED: list[Any] = [
-    merge_contextvars,
-    _add_service,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.StackInfoRenderer(),
-    structlog.processors.format_exc_info,
-]
-
-structlog.configure(
-    processors=[structlog.stdlib.filter_by_level, structlog.stdlib.PositionalArgumentsFormatter(), *_SHARED,
-                ProcessorFormatter.wrap_for_formatter],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    wrapper_class=structlog.stdlib.BoundLogger,
-    cache_logger_on_first_use=True,
-)
+@functools.lru_cache(maxsize=1000)
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEYS.search(key) is not None
 
 
 def service_name() -> str:
@@ -83,18 +66,48 @@ def service_name() -> str:
     return bound("service") or _service or "unknown"
 
 
+def _hand_over(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """What structlog gives to the standard library: the event is the message, the keywords travel beside it."""
+    about = {name: event.pop(name) for name in ("exc_info", "stack_info") if name in event}
+    return (event.pop("event"),), {"extra": {_VALUES: event}, **about}
+
+
+structlog.configure(
+    processors=[structlog.stdlib.filter_by_level, structlog.stdlib.PositionalArgumentsFormatter(), _hand_over],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+
+
 def get_logger(name: str) -> Any:
     """Return a structlog logger: `log.info("visit_held", order_id=...)`, keywords become JSON members."""
     return structlog.stdlib.get_logger(name)
 
 
+class _JsonLines(logging.Formatter):
+    """A record, ours or anybody's, as one masked line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The finished line, without its end."""
+        line: dict[str, Any] = {"service": _service, **_context.get(), **record.__dict__.get(_VALUES, {})}
+        for key in line:
+            if _is_secret(key):
+                line[key] = "[secret]"
+        line["event"] = record.getMessage()
+        line["logger"] = record.name
+        line["level"] = record.levelname.lower()
+        line["timestamp"] = f"{datetime.fromtimestamp(record.created, UTC).isoformat(timespec='microseconds')[:-6]}Z"
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        return mask(_to_json(line))
+
+
 def json_formatter() -> logging.Formatter:
     """Return the formatter; a LOGGING dictionary can name it: `{"()": "chassis.logging.json_formatter"}`."""
-    render = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
-    return ProcessorFormatter(
-        foreign_pre_chain=_SHARED,
-        processors=[ProcessorFormatter.remove_processors_meta, _hide_secrets, render, _mask_line],
-    )
+    return _JsonLines()
 
 
 class _Stdout(logging.StreamHandler):  # type: ignore[type-arg]
@@ -126,6 +139,10 @@ def configure(service_name: str, level: str | int = "INFO") -> None:
     """
     global _service
     _service = service_name
+    # What no line shows need not be found out for each: the thread, the process, the place in the code ("Optimization"
+    # in the standard library's documentation of logging).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # type: ignore[attr-defined]
     root = logging.getLogger()
     root.setLevel(level.upper() if isinstance(level, str) else level)
     for handler in list(root.handlers):
@@ -142,19 +159,25 @@ def configure(service_name: str, level: str | int = "INFO") -> None:
 @contextmanager
 def bind(**values: Any) -> Iterator[None]:
     """Put `values` (order_id=..., message_id=...) on every log line of this green thread inside the block."""
-    with bound_contextvars(**{key: str(value) for key, value in values.items() if value is not None}):
+    before = _context.set(_with(values))
+    try:
         yield
+    finally:
+        _context.reset(before)
 
 
 def bind_worker(**values: Any) -> None:
     """Like `bind`, for the rest of this green thread: a Nameko worker has one of its own."""
-    bind_contextvars(**{key: str(value) for key, value in values.items() if value is not None})
+    _context.set(_with(values))
 
 
 def bound(name: str) -> str | None:
     """Return what this green thread's log context holds under `name`."""
-    value = get_contextvars().get(name)
-    return None if value is None else str(value)
+    return _context.get().get(name)
+
+
+def _with(values: dict[str, Any]) -> Mapping[str, str]:
+    return {**_context.get(), **{key: str(value) for key, value in values.items() if value is not None}}
 
 
 def _about(worker_ctx: Any) -> dict[str, Any]:
@@ -173,6 +196,7 @@ class Logging(DependencyProvider):
     def setup(self) -> None:
         """Configure from the setting LOG_LEVEL (default INFO)."""
         configure(self.container.service_name, lookup(merged(self.container.config), "LOG_LEVEL", "INFO"))
+        self._logger = get_logger(self.container.service_name)
 
     def worker_setup(self, worker_ctx: Any) -> None:
         """Bind what this worker is about: its service, its handler, and the order its call names."""
@@ -185,4 +209,4 @@ class Logging(DependencyProvider):
 
     def get_dependency(self, worker_ctx: Any) -> Any:
         """Return this service's logger: `self.logging.info("event", key=value)`."""
-        return get_logger(worker_ctx.service_name)
+        return self._logger

@@ -4,6 +4,8 @@ Batch handlers:  BATCH_SIZE, BATCH_DURATION (service, handler); BATCH_OUTCOME (s
                  outcome: "done" | "split"
                  RETRIES, PARKED (service, handler); PARKED_NOW (service, gauge); INBOX_DUPLICATES (service)
 Outbox:          OUTBOX_PUBLISHED (service); OUTBOX_UNSENT, OUTBOX_LAG (service, gauges); RELAY_ERRORS (service)
+Pruning:         PRUNED (service, table): rows deleted; PRUNE_LAST (service, gauge): when it was last done, Unix time
+                 PRUNE_ERRORS (service)
 RPC server:      RPC_SERVER_DURATION (service, method, outcome), outcome: "ok" or the error's name
                  RPC_SERVER_REFUSED (service, reason), reason: "late"
 RPC client:      RPC_CLIENT_DURATION (service, target, method, outcome), outcome: "ok" or the failure's name
@@ -40,6 +42,10 @@ OUTBOX_PUBLISHED = Counter("oss_outbox_published", "Events confirmed by the brok
 OUTBOX_UNSENT = Gauge("oss_outbox_unsent", "Events waiting in the outbox", ["service"])
 OUTBOX_LAG = Gauge("oss_outbox_lag_seconds", "Age of the oldest unsent event", ["service"])
 RELAY_ERRORS = Counter("oss_outbox_relay_errors", "Relay rounds that failed", ["service"])
+
+PRUNED = Counter("oss_pruned_rows", "Rows deleted because of their age", ["service", "table"])
+PRUNE_LAST = Gauge("oss_prune_last_run_timestamp_seconds", "When this process last pruned", ["service"])
+PRUNE_ERRORS = Counter("oss_prune_errors", "Runs of the pruner that failed", ["service"])
 
 RPC_SERVER_DURATION = Histogram(
     "oss_rpc_server_duration_seconds", "Time to answer a call", ["service", "method", "outcome"], buckets=_FAST

@@ -31,6 +31,16 @@ def run_env(metadata: sa.MetaData, service: str) -> None:
     engine.dispose()
 
 
+def create_pruned_table(op: Any) -> None:
+    """Create the table that says what was pruned; called by a migration after the first."""
+    chassis_tables(sa.MetaData()).pruned.create(op.get_bind())
+
+
+def drop_pruned_table(op: Any) -> None:
+    """Drop what `create_pruned_table` made."""
+    chassis_tables(sa.MetaData()).pruned.drop(op.get_bind())
+
+
 def _tables() -> list[sa.Table]:
     tables = chassis_tables(sa.MetaData())
     return [tables.outbox, tables.inbox, tables.parked]

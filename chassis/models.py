@@ -1,4 +1,4 @@
-"""The tables every service has beside its own: outbox, inbox and parked messages."""
+"""The tables every service has beside its own: outbox, inbox, parked messages, and what was pruned from tables."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ class ChassisTables:
     outbox: sa.Table
     inbox: sa.Table
     parked: sa.Table
+    pruned: sa.Table
 
 
 def chassis_tables(metadata: sa.MetaData) -> ChassisTables:
     """Add the chassis' tables to `metadata` (once) and return them."""
     if "outbox" in metadata.tables:
-        return ChassisTables(*(metadata.tables[name] for name in ("outbox", "inbox", "parked_messages")))
-    return ChassisTables(_outbox(metadata), _inbox(metadata), _parked(metadata))
+        return ChassisTables(*(metadata.tables[name] for name in ("outbox", "inbox", "parked_messages", "pruned")))
+    return ChassisTables(_outbox(metadata), _inbox(metadata), _parked(metadata), _pruned(metadata))
 
 
 def _outbox(metadata: sa.MetaData) -> sa.Table:
@@ -73,3 +74,17 @@ def _parked(metadata: sa.MetaData) -> sa.Table:
     )
     sa.Index("parked_messages_at", table.c.parked_at, table.c.id)
     return table
+
+
+def _pruned(metadata: sa.MetaData) -> sa.Table:
+    """A row for each table that is pruned (chassis.pruning)."""
+    return sa.Table(
+        "pruned",
+        metadata,
+        sa.Column("name", sa.Text, primary_key=True),
+        # What was last touched before this moment may be gone. None: nothing has gone yet.
+        sa.Column("until", TIMESTAMP, nullable=True),
+        # How many rows have gone so far, and when somebody looked last.
+        sa.Column("rows", sa.BigInteger, nullable=False),
+        sa.Column("looked_at", TIMESTAMP, nullable=False),
+    )

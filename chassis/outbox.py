@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from chassis import clock, dialect
+from chassis.connection import prepared
 from chassis.models import chassis_tables
 
 if TYPE_CHECKING:
@@ -23,52 +24,51 @@ _OUTBOX = chassis_tables(sa.MetaData()).outbox
 _LAG = sa.select(sa.func.count(), sa.func.min(_OUTBOX.c.created_at)).where(_OUTBOX.c.sent_at.is_(None))
 
 
-def add(
-    conn: sa.Connection, table: sa.Table, exchange: str, events: Sequence[OutgoingEvent], now: datetime
-) -> None:
-    """Insert `events` in one statement, in this order."""
-    conn.execute(
-        table.insert(),
-        [
-            {
-                "message_id": event.event_id,
-                "order_id": event.order_id,
-                "exchange": exchange,
-                "routing_key": event.event_type,
-                "headers": {},
-                "body": event.encode(),
-                "created_at": now,
-            }
-            for event in events
-        ],
-    )
+_ADD = prepared(
+    "insert into outbox (message_id, order_id, exchange, routing_key, headers, body, created_at)"
+    " select message_id, order_id, %s::text, routing_key, '{}', convert_to(body, 'UTF8'), %s::timestamptz"
+    " from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[]) with ordinality"
+    " as event(message_id, order_id, routing_key, body, position) order by position"
+)
+_SENT = prepared("update outbox set sent_at = %s::timestamptz where id = any(%s::bigint[])")
+# Not prepared: while nobody knows how many are sent, the plan for all of them may begin with those.
+_UNSENT = (
+    "select id, message_id, order_id, exchange, routing_key, headers, body from outbox where sent_at is null"
+    " and id <> all(%s::bigint[]) and (order_id is null or order_id <> all(%s::uuid[])) order by id limit %s"
+)
+
+
+def add(tx: Tx, exchange: str, events: Sequence[OutgoingEvent]) -> None:
+    """Insert `events`, in this order."""
+    tx.later(
+        _ADD, exchange, tx.now, dialect.array(event.event_id for event in events),
+        dialect.array(event.order_id for event in events), [event.event_type for event in events],
+        [event.encode().decode() for event in events],
+    )  # fmt: skip
 
 
 def unsent(
-    conn: sa.Connection,
-    table: sa.Table,
-    limit: int,
-    but_ids: Sequence[int] = (),
-    but_orders: Sequence[uuid.UUID] = (),
-) -> list[sa.Row[Any]]:
+    conn: sa.Connection, limit: int, but_ids: Collection[int] = (), but_orders: Collection[uuid.UUID] = ()
+) -> Sequence[sa.Row[Any]]:
     """The oldest messages that the broker has not confirmed, in the order in which they were written.
 
     Leaves out the messages `but_ids` and everything of `but_orders`. One relay at a time publishes for a database,
     whatever the number of replicas: two would not keep the order.
     """
     dialect.lock_name(conn, RELAY)
-    query = sa.select(table).where(table.c.sent_at.is_(None)).order_by(table.c.id).limit(limit)
-    if but_ids:
-        query = query.where(dialect.not_among(conn, table.c.id, but_ids))
-    if but_orders:
-        others = dialect.not_among(conn, table.c.order_id, but_orders)
-        query = query.where(sa.or_(table.c.order_id.is_(None), others))
-    return list(conn.execute(query))
+    if not dialect.is_sqlite(conn):
+        return conn.exec_driver_sql(_UNSENT, (dialect.array(but_ids), dialect.array(but_orders), limit)).all()
+    others = sa.or_(_OUTBOX.c.order_id.is_(None), _OUTBOX.c.order_id.not_in(but_orders))
+    query = sa.select(_OUTBOX).where(_OUTBOX.c.sent_at.is_(None), _OUTBOX.c.id.not_in(but_ids), others)
+    return conn.execute(query.order_by(_OUTBOX.c.id).limit(limit)).all()
 
 
-def mark_sent(conn: sa.Connection, table: sa.Table, ids: Sequence[int], now: datetime) -> None:
+def mark_sent(conn: sa.Connection, ids: Collection[int], now: datetime) -> None:
     """Note that the broker has confirmed these."""
-    conn.execute(table.update().where(dialect.among(conn, table.c.id, ids)), {"sent_at": now})
+    if not dialect.is_sqlite(conn):
+        dialect.later(conn, _SENT, now, dialect.array(ids))
+        return
+    conn.execute(_OUTBOX.update().where(_OUTBOX.c.id.in_(ids)), {"sent_at": now})
 
 
 def lag(conn: sa.Connection) -> dict[str, Any]:
@@ -80,15 +80,18 @@ def lag(conn: sa.Connection) -> dict[str, Any]:
     return {"unsent": unsent, "oldest_age_s": round((now - oldest).total_seconds(), 3)}
 
 
-def republish(tx: Tx, order_id: str | uuid.UUID | None = None) -> int:
+def republish(tx: Tx, order_id: str | uuid.UUID | None = None, since: datetime | None = None) -> int:
     """Send events again, of one order or all; consumers that know them skip them. Return how many.
 
-    This is how a read model that was dropped gets its events back.
+    This is how a read model that was dropped gets its events back. None that is older than `since`: the inboxes of
+    those who act on it need not know it for ever.
     """
     table = tx.tables.outbox
     statement = table.update().values(sent_at=None).where(table.c.sent_at.is_not(None), table.c.exchange != "")
     if order_id is not None:
         statement = statement.where(table.c.order_id == uuid.UUID(str(order_id)))
+    if since is not None:
+        statement = statement.where(table.c.created_at >= since)
     count = tx.conn.execute(statement).rowcount
     tx.wake(RELAY)
     return int(count)

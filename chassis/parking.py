@@ -141,11 +141,14 @@ def _read_cursor(cursor: str) -> tuple[datetime, uuid.UUID]:
 def replay(tx: Tx, message_id: str) -> bool:
     """Send the message to its queue again, with its attempts counted anew; False where it is not parked.
 
-    It goes through the outbox and leaves the list in the same transaction: never lost, never sent for nothing.
+    It goes through the outbox and leaves the list in the same transaction: never lost, never sent for nothing. Where
+    it took effect before it was parked (its process died each time right after), its id is remembered anew.
     """
     row = _take(tx, message_id)
     if row is None:
         return False
+    inbox = tx.tables.inbox
+    tx.conn.execute(inbox.update().where(inbox.c.message_id == row.id), {"received_at": tx.now})
     tx.conn.execute(
         tx.tables.outbox.insert(),
         {

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import eventlet
+import greenlet
 import psycopg2
+from eventlet import hubs
 from eventlet.support.psycopg2_patcher import eventlet_wait_callback
 from psycopg2 import extensions
 
@@ -38,21 +40,54 @@ class PatientConnection(extensions.connection):
     """
 
     answer_timeout_s = ANSWER_TIMEOUT_S
+    _waiting: Any = None
+    _give_up: tuple[float, str] = (0.0, "")
+    _look_at: float | None = None
+
+    def wait(self, doing: str, limit_s: float) -> None:
+        """Wait for the server without holding up others. Raises OperationalError, upon which psycopg2 closes this."""
+        until = hubs.get_hub().clock() + limit_s
+        self._give_up = until, f"the database did not {doing} within {limit_s:g} s"
+        # One timer goes on from statement to statement: making and cancelling one each time costs as much as waiting.
+        if self._look_at is None or until < self._look_at:
+            self._look_later(until, limit_s)
+        self._waiting = greenlet.getcurrent()
+        try:
+            eventlet_wait_callback(self)
+        finally:
+            self._waiting = None
+
+    def _look_later(self, at: float, wait_s: float) -> None:
+        self._look_at = at
+        hubs.get_hub().schedule_call_global(wait_s, self._look, at)
+
+    def _look(self, at: float) -> None:
+        if at != self._look_at:
+            return  # an earlier look took its place
+        self._look_at = None
+        until, problem = self._give_up
+        left_s = until - hubs.get_hub().clock()
+        if self._waiting is not None and left_s > 0:
+            self._look_later(until, left_s)
+        elif self._waiting is not None:
+            self._waiting.throw(psycopg2.OperationalError(problem))
 
 
-def connections(answer_timeout_s: float) -> type[PatientConnection]:
-    """The `connection_factory` for psycopg2 of connections with this limit, in seconds."""
+def connections(answer_timeout_s: float, kind: type[PatientConnection] = PatientConnection) -> type[PatientConnection]:
+    """The `connection_factory` for psycopg2 of connections of that kind with this limit, in seconds."""
     if extensions.get_wait_callback() is eventlet_wait_callback:
         extensions.set_wait_callback(_wait)
-    return type("PatientConnection", (PatientConnection,), {"answer_timeout_s": answer_timeout_s})
+    return type(kind.__name__, (kind,), {"answer_timeout_s": answer_timeout_s})
 
 
 def _wait(connection: Any) -> None:
-    """Wait without holding up others. Raises psycopg2.OperationalError, upon which psycopg2 closes the connection."""
     connecting = connection.status not in (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS_PREPARED)
-    limit_s = getattr(connection, "answer_timeout_s", None)
-    if connecting:
-        limit_s = min(CONNECT_TIMEOUT_S, limit_s or CONNECT_TIMEOUT_S)
-    doing = "connect" if connecting else "answer"
-    with eventlet.Timeout(limit_s, psycopg2.OperationalError(f"the database did not {doing} within {limit_s} s")):
+    if isinstance(connection, PatientConnection):
+        limit_s = connection.answer_timeout_s
+        doing, limit_s = ("connect", min(CONNECT_TIMEOUT_S, limit_s)) if connecting else ("answer", limit_s)
+        connection.wait(doing, limit_s)
+        return
+    # Of others only the connecting is limited.
+    error = psycopg2.OperationalError(f"the database did not connect within {CONNECT_TIMEOUT_S} s")
+    with eventlet.Timeout(CONNECT_TIMEOUT_S if connecting else None, error):
         eventlet_wait_callback(connection)

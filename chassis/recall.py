@@ -12,20 +12,27 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from chassis import dialect
+from chassis import dialect, pruned
 from chassis.db import OutgoingEvent, Tx
 
 E = TypeVar("E", bound=OutgoingEvent)
 
 
 def lost(tx: Tx, events: Iterable[E], types: Iterable[str]) -> list[E]:
-    """Those of `events` that are of this service's `types` and that its outbox does not hold, oldest first."""
+    """Those of `events` that are of this service's `types` and that its outbox does not hold, oldest first.
+
+    What is so old that the outbox has been pruned of it was not lost.
+    """
     wanted = frozenset(types)
     mine = {event.event_id: event for event in events if event.event_type in wanted}
     outbox = tx.tables.outbox
     query = sa.select(outbox.c.message_id).where(dialect.among(tx.conn, outbox.c.message_id, list(mine)))
     known: set[uuid.UUID] = set(tx.conn.execute(query).scalars()) if mine else set()
-    return [mine[event_id] for event_id in sorted(mine) if event_id not in known]
+    pruned_until = pruned.until(tx.conn).get(outbox.name)
+    return [
+        event for event_id, event in sorted(mine.items())
+        if event_id not in known and (pruned_until is None or event.occurred_at >= pruned_until)
+    ]
 
 
 def keep(tx: Tx, events: Sequence[OutgoingEvent]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import eventlet
@@ -56,7 +57,7 @@ class Aside:
         """The orders that wait, so that nothing overtakes in them."""
         return list({order_id for order_id in self._waiting.values() if order_id is not None})
 
-    def one_by_one(self, messages: list[sa.Row[Any]]) -> list[sa.Row[Any]]:
+    def one_by_one(self, messages: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
         """These messages; of an order that had to wait only the first, until the broker has taken it."""
         chosen, met = [], set()
         for message in messages:
@@ -66,7 +67,7 @@ class Aside:
                 met.add(message.order_id)
         return chosen
 
-    def add(self, messages: list[sa.Row[Any]]) -> None:
+    def add(self, messages: Sequence[sa.Row[Any]]) -> None:
         """Set these aside; the pause runs from the first."""
         if not self._waiting:
             self._until = time.monotonic() + self._pause_s
@@ -74,7 +75,7 @@ class Aside:
         self._waiting |= {message.id: message.order_id for message in messages}
         self._on_probation |= {message.order_id for message in messages if message.order_id is not None}
 
-    def taken(self, messages: list[sa.Row[Any]]) -> None:
+    def taken(self, messages: Sequence[sa.Row[Any]]) -> None:
         """The broker has taken these: their orders go on as all others."""
         self._on_probation -= {message.order_id for message in messages}
 
@@ -142,8 +143,9 @@ class OutboxRelay(DependencyProvider):
             trouble = self._link.trouble
             if trouble is None:
                 try:
-                    if self._publish_batch():
-                        pause_s = PAUSE_S[0]
+                    is_more = self._publish_batch()
+                    pause_s = PAUSE_S[0]
+                    if is_more:
                         continue
                     wait_s = min(self._idle_s, self._aside.wait_s()) if self._aside else self._idle_s
                 except (LinkDown, sa.exc.SQLAlchemyError) as exc:
@@ -152,25 +154,23 @@ class OutboxRelay(DependencyProvider):
                     wait_s, pause_s = pause_s, min(pause_s * 2, PAUSE_S[1])
             else:
                 wait_s = self._idle_s
-            if self._stopping:
+            if self._stopping and seen == self._wakes.seen(outbox.RELAY):
                 return
             self._wakes.wait(outbox.RELAY, seen, wait_s)
 
     def _publish_batch(self) -> bool:
-        """Publish the oldest messages; whether there were any."""
-        table = self._store.tables.outbox
+        """Publish the oldest messages; whether there may be more of them.
+
+        What is committed meanwhile wakes the relay again, so nobody looks for it here.
+        """
         self._aside.wait_s()
         with dialect.transaction(self._store.engine) as conn:
-            messages = outbox.unsent(conn, table, BATCH, self._aside.ids, self._aside.orders)
-            if not messages:
-                if not self._aside:
-                    self._aside.none_is_left()
-                return False
-            messages = self._aside.one_by_one(messages)
-            outcomes, problem = self._publish(messages)
+            found = outbox.unsent(conn, BATCH, self._aside.ids, self._aside.orders)
+            messages = self._aside.one_by_one(found)
+            outcomes, problem = self._publish(messages) if messages else ({}, None)
             confirmed = [message for message in messages if outcomes.get(message.id) is Outcome.CONFIRMED]
             if confirmed:
-                outbox.mark_sent(conn, table, [message.id for message in confirmed], self._store.now(conn))
+                outbox.mark_sent(conn, [message.id for message in confirmed], self._store.now(conn))
         self._aside.taken(confirmed)
         metrics.OUTBOX_PUBLISHED.labels(self._name).inc(len(confirmed))
         bad = [m for m in messages if outcomes.get(m.id) in (Outcome.RETURNED, Outcome.REFUSED)]
@@ -179,9 +179,12 @@ class OutboxRelay(DependencyProvider):
         self._connect_anew_where_refused_again({m.id for m in bad if outcomes[m.id] is Outcome.REFUSED})
         if problem is not None:
             raise LinkDown(problem)
-        return True
+        is_more = bool(bad) or len(messages) < len(found) or len(found) == BATCH
+        if not is_more and not self._aside:
+            self._aside.none_is_left()
+        return is_more
 
-    def _set_aside(self, messages: list[sa.Row[Any]], outcome: Outcome) -> None:
+    def _set_aside(self, messages: Sequence[sa.Row[Any]], outcome: Outcome) -> None:
         metrics.RELAY_ERRORS.labels(self._name).inc()
         self._aside.add(messages)
         log.warning("outbox relay: %d message(s) %s by the broker, first %s %s; they wait %.1f s", len(messages),
@@ -196,7 +199,7 @@ class OutboxRelay(DependencyProvider):
             self._link.reset()
         self._refused = refused or self._refused
 
-    def _publish(self, messages: list[sa.Row[Any]]) -> tuple[dict[int, Outcome], str | None]:
+    def _publish(self, messages: Sequence[sa.Row[Any]]) -> tuple[dict[int, Outcome], str | None]:
         """Return what became of the messages, as far as known, and why not all of it is known.
 
         What is unknown goes out again, and its consumers skip it.
@@ -227,7 +230,7 @@ class OutboxRelay(DependencyProvider):
     def _send(self, message: sa.Row[Any], settle: Any) -> None:
         outbox_id = message.id
         self._link.publish(
-            message.body,
+            bytes(message.body),
             # A replay names no exchange: it goes to a queue of this service.
             message.exchange or direct_exchange(self._name),
             message.routing_key,

@@ -1,22 +1,23 @@
-"""The shell around every state machine: inbox, lock, load, decide, store, outbox. Written once.
+"""The shell around every state machine: lock, inbox, load, decide, store, outbox. Written once.
 
-A service gives its pure parts (table, row, evolve, event); this gives them a database. A batch costs one
-statement for each of inbox, lock, load, store and outbox, whatever its size.
+A service gives its pure parts (table, row, evolve, event); this gives them a database. A batch asks it twice, whatever
+its size: lock, inbox and load travel together, and so do store, outbox and commit.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
-from chassis import inbox, metrics, tracing
+from chassis import dialect, inbox, metrics, tracing
+from chassis.connection import prepared
 from chassis.db import OutgoingEvent, Tx
+from chassis.dialect import Rows
 from chassis.table import Table
 
 
@@ -66,61 +67,87 @@ class Saga(Generic[R]):
         *,
         evolve: Callable[[R, Any, datetime], R],
         event: Callable[[str, R, Any, dict[str, Any]], OutgoingEvent],
+        lock_rows: bool = False,
     ) -> None:
+        """`lock_rows`: others change the rows too, without `Tx.lock`; a loaded row is then theirs only after commit."""
         self.table = table
         self._row_type = row_type
         self._sql = sql_table
         self._evolve = evolve
         self._event = event
         self._columns = [field.name for field in fields(row_type)]
+        columns, nulls = ", ".join(self._columns), ", ".join("null" for _ in self._columns)
+        self._rows = Rows(
+            sql_table, [*self._columns, "created_at", "updated_at"], key="order_id", replace=True, plain=_plain,
+            kept=("created_at",),
+        )  # fmt: skip
+        locked = " for update" if lock_rows else ""
+        self._load = prepared(f"select {columns} from {sql_table.name} where order_id = any(%s::uuid[]){locked}")
+        # Both in one question: a row that says which messages are new, then those of the table.
+        self._claim_and_load = prepared(
+            f"with claimed as ({inbox.CLAIM}), known as ({self._load})"
+            f" select array_agg(message_id), {nulls} from claimed union all select null, {columns} from known"
+        )
 
     def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
         """Let messages that are new take effect, in order; those seen before are skipped."""
-        fresh = inbox.claim(tx, [str(message.message_id) for message in messages])
+        fresh, rows = self.receive(tx, messages)
+        steps, changed = self.decide(tx, rows, fresh)
+        self.store(tx, list(changed.values()))
+        return steps
+
+    def receive(self, tx: Tx, messages: Sequence[Message]) -> tuple[list[Message], dict[uuid.UUID, R]]:
+        """Lock the orders of these messages. The messages that are new, in order, and the orders' rows.
+
+        A message counts as seen from this transaction on.
+        """
+        ids = dialect.array(dict.fromkeys(message.message_id for message in messages))
+        wanted = _order_ids(messages)
+        tx.lock(wanted)
+        first, *found = tx.conn.exec_driver_sql(self._claim_and_load, (tx.now, ids, dialect.array(wanted)))
+        fresh = {str(message_id) for message_id in first[0] or ()}
         metrics.INBOX_DUPLICATES.labels(self.table.name).inc(len(messages) - len(fresh))
         todo = []
         for message in messages:
             if str(message.message_id) in fresh:
                 fresh.discard(str(message.message_id))
                 todo.append(message)
-        return self._apply(tx, todo)
+        return todo, self._known(wanted, (row[1:] for row in found))
 
     def command(self, tx: Tx, command: Message) -> Step[R]:
         """Let one command take effect; raises chassis.table.Refused where the state does not allow it."""
-        return self._apply(tx, [command])[0]
+        return self.commands(tx, [command])[0]
 
     def commands(self, tx: Tx, commands: Sequence[Message]) -> list[Step[R]]:
         """Let several commands take effect, in order; the first refusal undoes all of them."""
-        return self._apply(tx, commands)
+        if not commands:
+            return []
+        steps, changed = self.decide(tx, self.load(tx, _order_ids(commands)), commands)
+        self.store(tx, list(changed.values()))
+        return steps
 
     def load(self, tx: Tx, order_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, R]:
         """Lock these orders and return their rows; an order not heard of is a row in state NONE."""
         wanted = list(dict.fromkeys(order_ids))
         tx.lock(wanted)
-        query = sa.select(*(self._sql.c[name] for name in self._columns)).where(
-            self._sql.c.order_id == sa.any_(sa.cast(wanted, pg.ARRAY(pg.UUID(as_uuid=True))))
-        )
-        rows = {row["order_id"]: self._row_type(**row) for row in tx.conn.execute(query).mappings()}
-        new: Callable[..., R] = self._row_type
-        return {order_id: rows.get(order_id) or new(order_id=order_id) for order_id in wanted}
+        return self._known(wanted, tx.conn.exec_driver_sql(self._load, (dialect.array(wanted),)))
 
     def store(self, tx: Tx, rows: Sequence[R]) -> None:
         """Write rows in one statement, new ones and changed ones alike."""
-        if not rows:
-            return
-        values = [
-            {name: getattr(row, name) for name in self._columns} | {"created_at": tx.now, "updated_at": tx.now}
-            for row in rows
-        ]
-        insert = pg.insert(self._sql)
-        kept = {"order_id", "created_at"}
-        changed = {name: insert.excluded[name] for name in [*self._columns, "updated_at"] if name not in kept}
-        tx.conn.execute(insert.values(values).on_conflict_do_update(index_elements=["order_id"], set_=changed))
+        if rows:
+            at = {"created_at": tx.now, "updated_at": tx.now}
+            self._rows.write(tx.conn, [{name: getattr(row, name) for name in self._columns} | at for row in rows])
 
-    def _apply(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
-        if not messages:
-            return []
-        rows = self.load(tx, (message.order_id for message in messages))
+    def _known(self, wanted: Iterable[uuid.UUID], found: Iterable[Sequence[Any]]) -> dict[uuid.UUID, R]:
+        new: Callable[..., R] = self._row_type
+        rows = {row.order_id: row for row in (new(*values) for values in found)}
+        return {order_id: rows.get(order_id) or new(order_id=order_id) for order_id in wanted}
+
+    def decide(
+        self, tx: Tx, loaded: Mapping[uuid.UUID, R], messages: Sequence[Message]
+    ) -> tuple[list[Step[R]], dict[uuid.UUID, R]]:
+        """Let messages take effect on loaded rows, in order. Returns the steps, and the changed rows, to be stored."""
+        rows = dict(loaded)
         steps: list[Step[R]] = []
         events: list[OutgoingEvent] = []
         changed: dict[uuid.UUID, R] = {}
@@ -130,9 +157,8 @@ class Saga(Generic[R]):
             events.extend(caused)
             if not step.ignored:
                 rows[message.order_id] = changed[message.order_id] = step.after
-        self.store(tx, list(changed.values()))
         tx.emit(events)
-        return steps
+        return steps, changed
 
     def _step(self, tx: Tx, before: R, message: Message) -> tuple[Step[R], list[OutgoingEvent]]:
         transition = self.table.decide(before.state, message.trigger)
@@ -151,3 +177,11 @@ class Saga(Generic[R]):
         known = getattr(message, "traceparent", None) or getattr(row, "traceparent", None)
         trace = tracing.carried_on(known, f"{self.table.name} {message.trigger}")
         return [self._event(name, row, message, tx.envelope(message.order_id, cause, trace)) for name in names]
+
+
+def _order_ids(messages: Iterable[Message]) -> list[uuid.UUID]:
+    return list(dict.fromkeys(message.order_id for message in messages))
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

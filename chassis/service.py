@@ -1,15 +1,18 @@
-"""What every service offers its operators: health, logs, traces, and the same six RPC methods.
+"""What every service offers its operators: health, logs, traces, and the same eight RPC methods.
 
 A service subclasses `OperatedService` and declares `name` and, where it has a database, `store`. Services with a
-store also get the outbox relay and the RPC methods; one without (it must start while the broker is down) does not.
+store also get the outbox relay, the pruner and the RPC methods; one without (it must start while the broker is down)
+does not.
 """
 
 from __future__ import annotations
 
 import logging as stdlib_logging
+import math
 import types
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import eventlet
@@ -17,10 +20,12 @@ import sqlalchemy as sa
 from kombu import Queue
 from kombu.exceptions import KombuError, OperationalError
 
-from chassis import broker, inbox, outbox, parking
+from chassis import broker, clock, inbox, outbox, parking, pruned
 from chassis import logging as chassis_logging
 from chassis.health import HealthEndpoints
 from chassis.logging import Logging, get_logger
+from chassis.prune_rules import INBOX, OUTBOX, Rule
+from chassis.pruning import Pruner
 from chassis.relay import OutboxRelay
 from chassis.rpc_server import rpc
 from chassis.settings import Settings
@@ -29,7 +34,10 @@ from chassis.tracing import Tracing
 BROKER_TIMEOUT_S = 2.0
 MAX_PAGE = 200
 MAX_IDS = 1000
-OPERATIONS = ("overview", "list_parked", "replay_parked", "drop_parked", "republish_events", "order_messages")
+OPERATIONS = (
+    "overview", "list_parked", "replay_parked", "drop_parked", "republish_events", "order_messages", "show_pruning",
+    "start_pruning",
+)
 
 _log = get_logger(__name__)
 
@@ -65,10 +73,17 @@ class Invalid(Answer):
 
 
 class OperatedService:
-    """Base of every service. `readiness_ignores`: names of checks that do not make the service unready."""
+    """Base of every service.
+
+    `readiness_ignores`: names of checks that do not make the service unready. `prunes`: which of its own rows may go
+    because of their age.
+    """
 
     name: ClassVar[str]
     store: Any
+    pruner: Any
+    prunes: ClassVar[Sequence[Rule]] = ()
+    inbox_table: ClassVar[str] = INBOX.table
     readiness_ignores: ClassVar[frozenset[str]] = frozenset()
 
     settings: Any = Settings()
@@ -88,6 +103,7 @@ class OperatedService:
         if not hasattr(cls, "store"):
             return
         cls.relay = OutboxRelay()  # type: ignore[attr-defined]
+        cls.pruner = Pruner(*cls.prunes)
         for operation in OPERATIONS:
             if getattr(cls, operation) is getattr(OperatedService, operation):
                 setattr(cls, operation, rpc(_copy(getattr(OperatedService, operation))))
@@ -146,33 +162,55 @@ class OperatedService:
         return {"message_id": message_id, "result": "dropped"}
 
     def republish_events(self, order_id: str | None = None) -> dict[str, int]:
-        """Send this service's events again, of one order or of all: `{"events": how many}`. Raises Invalid."""
+        """Send this service's events again, of one order or of all. Raises Invalid.
+
+        `{"events": how many, "of_days": n}`: those of the last n days, older ones are not kept; 0 where all are.
+        """
+        kept_days = math.ceil(float(self.settings[OUTBOX.setting]))
         try:
             with self.store.transaction() as tx:
-                count = outbox.republish(tx, order_id)
+                since = tx.now - timedelta(days=kept_days) if kept_days else None
+                count = outbox.republish(tx, order_id, since)
         except ValueError as error:
             raise _invalid("order_id", "must be a UUID") from error
-        _log.warning("events_republished", events=count, of_order=order_id or "all")
-        return {"events": count}
+        _log.warning("events_republished", events=count, of_order=order_id or "all", of_days=kept_days)
+        return {"events": count, "of_days": kept_days}
 
     def order_messages(self, order_id: str, message_ids: Sequence[str] = ()) -> dict[str, Any]:
         """The messages of one order at this service, for an operator who asks what happened.
 
         `{"service", "sent": [{"message_id", "event_type", "at", "sent_at", "causation_id", "traceparent"}],
         "handled": [{"message_id", "at"}], "parked": [...]}`: the newest 200 sent, those of `message_ids` that took
-        effect here (what was sent where is the sender's to know), and the oldest 200 parked. Raises Invalid.
+        effect here (what was sent where is the sender's to know), and the oldest 200 parked. `"pruned_before"`:
+        `{"sent", "handled"}`, from before which moment some may be gone, or None. Raises Invalid.
         """
         key = _uuid("order_id", order_id)
         if not isinstance(message_ids, list | tuple) or len(message_ids) > MAX_IDS:
             raise _invalid("message_ids", f"must be a list of at most {MAX_IDS} ids")
         keys = [_uuid("message_ids", message_id) for message_id in message_ids]
         with self.store.read() as conn:
+            gone = pruned.until(conn)
+            sent, handled = gone.get(OUTBOX.table), gone.get(self.inbox_table)
             return {
                 "service": self.name,
                 "sent": outbox.of_order(conn, key, MAX_PAGE),
                 "handled": self.handled_messages(conn, keys) if keys else [],
                 "parked": parking.of_order(conn, key, MAX_PAGE),
+                "pruned_before": {
+                    "sent": sent and clock.rfc3339(sent), "handled": handled and clock.rfc3339(handled),
+                },
             }
+
+    def show_pruning(self) -> dict[str, Any]:
+        """What the next run of the pruner would delete, table by table: `{"items": [...]}` (see `Pruner.show`)."""
+        with self.store.read() as conn:
+            return {"items": self.pruner.show(conn)}
+
+    def start_pruning(self) -> dict[str, str]:
+        """Prune now instead of within `PRUNE_EVERY_S`; does not wait for it: `{"result": "started"}`."""
+        self.pruner.ask()
+        _log.info("pruning_asked_for")
+        return {"result": "started"}
 
     def handled_messages(self, conn: sa.Connection, message_ids: Sequence[uuid.UUID]) -> list[dict[str, Any]]:
         """Those of these messages that took effect here, and when. A service with another inbox says so itself."""

@@ -23,6 +23,11 @@ class Wakes:
         for event in waiting:
             event.send(True)
 
+    def wake_next(self, name: str) -> None:
+        """Wake the one who has waited longest for `name`; where nobody waits, whoever comes next looks at once."""
+        self._pending[name] += 1
+        self.wake_one(name)
+
     def wake_one(self, name: str) -> None:
         """Wake the one who has waited longest for `name`, if anybody does; the others know nothing of it."""
         if self._waiting[name]:

@@ -131,7 +131,6 @@ class HttpEntrypoint(HttpRequestHandler):
 
     def _run(self, request: Any) -> Any:
         args, kwargs = self.get_entrypoint_parameters(request)
-        self.check_signature(args, kwargs)
         done = Event()
         worker = self.container.spawn_worker(
             self, args, kwargs,

@@ -28,6 +28,10 @@ LINGER_BYTES = 1 << 20
 _OF_A_BODY = (
     errors.StartBoundaryNotFoundDefect, errors.NoBoundaryInMultipartDefect, errors.MultipartInvariantViolationDefect,
 )  # fmt: skip
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_NAMES = re.compile(f"{_TOKEN}(?::{_TOKEN})*")
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_ABSOLUTE = re.compile(r"(?i)^https?://[^/?#]*")
 _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _log = get_logger(__name__)
 
@@ -105,7 +109,7 @@ class Protocol(HttpOnlyProtocol):
         if flaw:
             self.refuse(400, flaw)
             return False
-        self.path = re.sub(r"(?i)^https?://[^/?#]*", "", self.path) or "/"  # absolute-form, RFC 9112 3.2.2
+        self.path = _ABSOLUTE.sub("", self.path) or "/"  # absolute-form, RFC 9112 3.2.2
         return True
 
     def _framing_flaw(self) -> str | None:
@@ -114,13 +118,14 @@ class Protocol(HttpOnlyProtocol):
         codings = self.headers.get_all("Transfer-Encoding", [])
         if any(not isinstance(defect, _OF_A_BODY) for defect in self.headers.defects):
             return "A header line is malformed"
-        if any(not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) for name in self.headers):
+        names = self.headers.keys()
+        if names and not _NAMES.fullmatch(":".join(names)):  # A name has no colon: it would have ended there.
             return "A header name is malformed"
         if self.request_version == "HTTP/1.1" and len(self.headers.get_all("Host", [])) != 1:
             return "Exactly one Host header field is required"
         if lengths and codings:
             return "Content-Length and Transfer-Encoding are not allowed together"
-        if len(lengths) > 1 or any(not re.fullmatch(r"[0-9]{1,15}", length.strip()) for length in lengths):
+        if len(lengths) > 1 or any(not _LENGTH.fullmatch(length.strip()) for length in lengths):
             return "Content-Length must be one decimal number"
         if codings and [coding.strip().lower() for coding in codings] != ["chunked"]:
             return "The only Transfer-Encoding understood here is chunked"

@@ -70,7 +70,7 @@ class Stream:
 
 
 class _EventletLog:
-    """eventlet writes its own access lines and client errors here; ours are better, so these are for debugging."""
+    """eventlet writes what goes wrong with a client here; ours says it better, so this is for debugging."""
 
     def _debug(self, message: str, *args: Any) -> None:
         _log.debug("eventlet_wsgi", detail=message % args if args else message)
@@ -107,7 +107,7 @@ class WebServer(NamekoWebServer):
     def get_wsgi_server(self, sock: Any, wsgi_app: Any, protocol: Any = Protocol, debug: bool = False) -> Any:
         """Eventlet's server with time limits, and without tracebacks or access lines of its own."""
         server = wsgi.Server(
-            sock, sock.getsockname(), wsgi_app, protocol=protocol, debug=False, log=_EventletLog(), log_format="",
+            sock, sock.getsockname(), wsgi_app, protocol=protocol, debug=False, log=_EventletLog(), log_output=False,
             keepalive=KEEPALIVE_S, socket_timeout=SOCKET_TIMEOUT_S, log_x_forwarded_for=False,
         )  # fmt: skip
         server.service_name = self.container.service_name

@@ -7,11 +7,11 @@ An event is a fact in the past tense. It travels as JSON on the topic exchange `
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json, to_json
 
 from contracts import versions
 from contracts.orders import Address, Customer, OrderItem
@@ -59,7 +59,7 @@ class Event(Value):
     def encode(self) -> bytes:
         """Return the event as JSON bytes, `event_type` included, in the version that this release sends."""
         payload = versions.as_sent(self.TYPE, self.model_dump(mode="json"))
-        return _dumps({"event_type": self.TYPE, **payload})
+        return to_json({"event_type": self.TYPE, **payload})
 
 
 class OrderPlaced(Event):
@@ -193,18 +193,14 @@ EVENTS: dict[str, type[Event]] = {
 }
 
 
-def _dumps(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def decode(body: bytes) -> Event:
     """Turn a message body into its typed event; raise UnreadableEvent saying what was wrong.
 
     An older version is brought up to the newest. Unknown fields are ignored at any depth: a newer release may add some.
     """
     try:
-        data = json.loads(body)
-    except (ValueError, UnicodeDecodeError) as exc:
+        data = from_json(body)
+    except ValueError as exc:
         raise UnreadableEvent(f"not JSON: {exc}") from exc
     if not isinstance(data, dict):
         raise UnreadableEvent(f"an event is a JSON object, not {type(data).__name__}")

@@ -24,6 +24,7 @@ from contracts.rpc import (
     Repaired,
     VisitAnswer,
     VisitRequest,
+    VisitResult,
 )
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class Listed(BaseModel, Generic[T]):
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "order.place_orders": {"orders": list[PlaceOrder]},
     "scheduling.request_visit": {name: field.annotation for name, field in VisitRequest.model_fields.items()},
+    "scheduling.request_visits": {"requests": list[VisitRequest]},
     "activation.repair": {"findings": list[Finding]},
 }
 """By `service.method`: the types of arguments, where the method's own signature says less."""
@@ -55,6 +57,7 @@ ANSWERS: dict[str, Any] = {
     "activation.audit": Audit,
     "activation.repair": Listed[Repaired],
     "scheduling.request_visit": VisitAnswer,
+    "scheduling.request_visits": list[VisitResult],
     "scheduling.day_board": DayBoard,
     "fieldwork.list_jobs": Paged[Job],
     "fieldwork.get_job": Job,

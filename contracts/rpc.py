@@ -15,7 +15,8 @@ activation   get_activation(order_id) -> dict, with its case as `fallout` (Fallo
              repair(findings=[Finding], by) -> {"items": [Repaired]}                       Invalid
              inventory() -> {"pools": [...], "blocked": [...]}
              unblock_port(element, port, by) -> {"element", "port"}                        Conflict
-scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer                        Overloaded
+scheduling   request_visit(VisitRequest as keywords) -> VisitAnswer                        Overloaded, Invalid
+             request_visits(requests=[VisitRequest]) -> [VisitResult], in their order      Overloaded
              list_visits(state, limit, cursor) -> Page of visits, in the order to call
              get_visit(order_id)                                                           NotFound
              record_call(order_id, by, outcome, note, call_back_at, call_id)               NotFound, Conflict, Invalid
@@ -36,8 +37,7 @@ fieldwork    list_jobs(technician_id or None, date or None, limit, cursor) -> Pa
              add_photo(order_id, technician_id, photo_id, media_type, content_b64) -> {"photo_id"}
                                                                         NotFound, Conflict, Forbidden, Invalid
              list_photos(order_id, technician_id=None) -> {"items": [Photo]}               NotFound, Forbidden
-             get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}
-                                                                                           NotFound, Forbidden
+             get_photo(order_id, photo_id, technician_id=None) -> {"media_type", "content_b64"}  NotFound, Forbidden
 mypage       get_order(order_id) -> OrderPage                                              NotFound
              list_orders(status, phone, limit, cursor, ont_serial, order_end) -> Page of OrderPage (timeline left out)
              count_orders() -> {"items": [{"status", "count", "over_1h", "over_1d", "over_3d", "oldest_at",
@@ -45,9 +45,11 @@ mypage       get_order(order_id) -> OrderPage                                   
              list_at_risk(limit, cursor) -> Page of AtRisk, who has waited longest first                   Invalid
              rebuild() -> {"orders": n}
 every one    overview(); list_parked(limit, cursor); replay_parked(message_id); drop_parked(message_id);
-             republish_events(order_id);
-             order_messages(order_id, message_ids=[]) -> {"service", "sent": [...], "handled": [...], "parked": [...]}
+             republish_events(order_id) -> {"events", "of_days"};
+             order_messages(order_id, message_ids=[]) -> {"service", "sent": [...], "handled": [...], "parked": [...],
+                 "pruned_before": {"sent", "handled"}}
                  (shapes in chassis.service; `handled`: those of `message_ids` that took effect there)     Invalid
+             show_pruning() -> {"items": [...]}; start_pruning()
 """
 
 from __future__ import annotations
@@ -108,6 +110,17 @@ class VisitAnswer(Value):
     """`accepted`: a visit stands in the call queue, or further on. `cancelled`: a cancel came first."""
 
     outcome: Literal["accepted", "cancelled"]
+
+
+class VisitResult(Value):
+    """What became of one of several requests; `error` is set where it is `invalid` (as `DomainError.as_dict`).
+
+    `order_id` is None where the request held none that can be read.
+    """
+
+    order_id: UUID | None
+    outcome: Literal["accepted", "cancelled", "invalid"]
+    error: dict[str, Any] | None = None
 
 
 FalloutAction = Literal["retry", "retry_on_another_port", "abandon"]

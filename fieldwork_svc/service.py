@@ -20,7 +20,7 @@ from contracts.changes import EXCHANGE, Change
 from contracts.errors import Conflict, Invalid, NotFound
 from contracts.events import Event, decode
 from contracts.ids import order_id_of
-from fieldwork_svc import domain, models, photos, queries
+from fieldwork_svc import domain, models, photos, pruning, queries
 
 SAGA = Saga(domain.TABLE, domain.Job, models.table, evolve=domain.evolve, event=domain.event)
 
@@ -32,6 +32,7 @@ class FieldworkService(OperatedService):
 
     name = "fieldwork"
     store = Store(models.Base)
+    prunes = (pruning.PHOTOS,)
     hints = Hints(EXCHANGE)
 
     @batch_handler(decode, *domain.CONSUMES)

@@ -242,11 +242,15 @@ class TraceEntry(BaseModel):
 
 
 class OrderTrace(BaseModel):
-    """What happened to an order, in order of time. `unreachable` names those who could not be asked in time."""
+    """What happened to an order, in order of time. `unreachable` names those who could not be asked in time.
+
+    `pruned` names those who keep messages of the order's time no longer, so that some may be missing.
+    """
 
     order_id: UUID
     entries: list[TraceEntry]
     unreachable: list[str]
+    pruned: list[str]
 
 
 class FieldError(BaseModel):

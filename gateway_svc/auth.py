@@ -6,6 +6,7 @@ Which role may call which route stands in the routes themselves (`routing.route`
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ ROLES: frozenset[Role] = frozenset(get_args(Role))
 STAFF: frozenset[Role] = ROLES - {"subscriber"}
 
 MIN_KEY_LENGTH = 32
+TOKENS_REMEMBERED = 4096
 ISSUER = "oss-gateway"
 _ALGORITHM = "HS256"
 
@@ -67,6 +69,8 @@ class Tokens:
                 raise ValueError(f"each key in TOKEN_KEY needs at least {MIN_KEY_LENGTH} characters")
         self._signing = _key_id(keys[0])
         self._keys = {_key_id(key): key for key in keys}
+        # Who calls calls again. What was signed once stays so; only whether it has expired is asked each time.
+        self._verified = functools.lru_cache(maxsize=TOKENS_REMEMBERED)(self._verify)
 
     @classmethod
     def from_text(cls, text: str) -> Tokens:
@@ -101,6 +105,12 @@ class Tokens:
 
     def read(self, token: str, now: datetime) -> Caller:
         """Return who bears `token`; raise Unauthenticated where it is not ours, was changed, or has expired."""
+        caller = self._verified(token)
+        if caller.expires_at <= now:
+            raise Unauthenticated("the token has expired; sign in again")
+        return caller
+
+    def _verify(self, token: str) -> Caller:
         try:
             key = self._keys.get(str(jwt.get_unverified_header(token).get("kid")))
             if key is None:
@@ -109,12 +119,9 @@ class Tokens:
                 token, key, [_ALGORITHM], issuer=ISSUER,
                 options={"require": ["exp", "iat", "sub"], "verify_exp": False, "verify_iat": False},
             )
-            caller = _caller(claims)
+            return _caller(claims)
         except (jwt.PyJWTError, KeyError, ValueError, TypeError) as exc:
             raise Unauthenticated("the token is not valid") from exc
-        if caller.expires_at <= now:
-            raise Unauthenticated("the token has expired; sign in again")
-        return caller
 
 
 def subscriber(order_id: UUID, accepted_at: datetime, days: int) -> Caller:

@@ -9,31 +9,36 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from eventlet import Timeout
 from eventlet.event import Event
 from nameko.extensions import DependencyProvider
-from prometheus_client import Gauge
 
 from chassis.amqp import Link, Session
 from chassis.amqp_session import declare_exchange
 from chassis.logging import get_logger
 from chassis.settings import merged
-from contracts.changes import EXCHANGE, Change, Topic
+from contracts.changes import EXCHANGE, Topic, decode_all
 
-MAX_HINTS = 10_000
+MAX_MESSAGES, MAX_BYTES = 10_000, 4_000_000
+"""Of hints that wait for this process."""
 
 Interest = tuple[Topic, str | None]
 """A topic and a key of it (`contracts.changes.Change`); None is every key."""
 
-STREAMS = Gauge("gateway_streams_open", "Streams that clients hold open")
-
 _log = get_logger(__name__)
 
 
+class Listener(Protocol):
+    """Who wants to know of changes."""
+
+    def wake(self) -> None:
+        """Something may have changed. Returns at once."""
+
+
 class Subscription:
-    """One stream's place on the board."""
+    """A listener that can be waited for."""
 
     def __init__(self) -> None:
         self._woken = False
@@ -60,39 +65,47 @@ class Board:
     """Who is interested in what."""
 
     def __init__(self) -> None:
-        self._interested: dict[Interest, set[Subscription]] = defaultdict(set)
-        self._open: set[Subscription] = set()
+        self._interested: dict[Interest, set[Listener]] = defaultdict(set)
+        self._listening: set[Listener] = set()
+
+    def add(self, listener: Listener, *interests: Interest) -> None:
+        """Wake this listener from now on."""
+        self._listening.add(listener)
+        for interest in interests:
+            self._interested[interest].add(listener)
+
+    def remove(self, listener: Listener, *interests: Interest) -> None:
+        """Wake it no more; the same interests as it was added with."""
+        self._listening.discard(listener)
+        for interest in interests:
+            self._interested[interest].discard(listener)
+            if not self._interested[interest]:
+                del self._interested[interest]
 
     @contextmanager
     def subscribe(self, *interests: Interest) -> Iterator[Subscription]:
         """One subscription to all of `interests`, for as long as the block runs."""
         subscription = Subscription()
-        self._open.add(subscription)
-        for interest in interests:
-            self._interested[interest].add(subscription)
+        self.add(subscription, *interests)
         try:
             yield subscription
         finally:
-            self._open.discard(subscription)
-            for interest in interests:
-                self._interested[interest].discard(subscription)
-                if not self._interested[interest]:
-                    del self._interested[interest]
+            self.remove(subscription, *interests)
 
     def changed(self, topic: Topic, key: str) -> None:
         """Wake those who follow this key, or every key, of the topic."""
         for interest in ((topic, key), (topic, None)):
-            for subscription in list(self._interested.get(interest, ())):
-                subscription.wake()
+            for listener in list(self._interested.get(interest, ())):
+                listener.wake()
 
     def wake_all(self) -> None:
-        """Wake every stream: hints may have been lost."""
-        for subscription in list(self._open):
-            subscription.wake()
+        """Wake everybody: hints may have been lost."""
+        for listener in list(self._listening):
+            listener.wake()
 
     def __len__(self) -> int:
-        """How many subscriptions stand."""
-        return len(self._open)
+        """How many listeners there are."""
+        return len(self._listening)
 
 
 class Changes(DependencyProvider):
@@ -101,7 +114,6 @@ class Changes(DependencyProvider):
     def setup(self) -> None:
         config = merged(self.container.config)
         self.board = Board()
-        STREAMS.set_function(lambda: len(self.board))
         self._link = Link.of(
             config,
             "gateway-changes",
@@ -121,7 +133,7 @@ class Changes(DependencyProvider):
     def _listen(self, session: Session) -> None:
         channel = session.channel
         declare_exchange(channel, EXCHANGE, "fanout")
-        arguments = {"x-max-length": MAX_HINTS, "x-overflow": "drop-head"}
+        arguments = {"x-max-length": MAX_MESSAGES, "x-max-length-bytes": MAX_BYTES, "x-overflow": "drop-head"}
         queue = channel.queue_declare("", exclusive=True, auto_delete=True, arguments=arguments).queue
         channel.queue_bind(queue, EXCHANGE)
         channel.basic_consume(queue, no_ack=True, callback=self._hint)
@@ -130,8 +142,14 @@ class Changes(DependencyProvider):
     def _hint(self, message: Any) -> None:
         body = message.body
         try:
-            hint = Change.decode(body if isinstance(body, bytes) else str(body).encode())
+            hints = decode_all(body if isinstance(body, bytes) else str(body).encode())
         except ValueError as exc:
             _log.warning("a change hint cannot be read", why=str(exc))
             return
-        self.board.changed(hint.topic, hint.key)
+        for hint in hints:
+            self.board.changed(hint.topic, hint.key)
+
+
+def board_of(container: Any) -> Board:
+    """The container's board, for extensions that listen as well."""
+    return next(extension.board for extension in container.dependencies if isinstance(extension, Changes))

@@ -16,20 +16,24 @@ from werkzeug.wrappers import Request
 
 from chassis import clock
 from chassis.health import register_check
+from chassis.logging import get_logger
 from chassis.settings import lookup, merged
 from chassis.wake import wakes
-from contracts.errors import Overloaded, TooManyRequests
-from gateway_svc.auth import Passwords, Tokens
+from contracts.errors import TooManyRequests, Unavailable
+from gateway_svc.auth import Caller, Passwords, Tokens
 from gateway_svc.intake import FORWARD_LOOP, Intake
 from gateway_svc.journal import Journal
-from gateway_svc.ratelimit import SignInLock, TokenBuckets
+from gateway_svc.ratelimit import Places, SignInLock, TokenBuckets
 
 MAX_WAITING = 16
 """Attempts to sign in that may wait for their turn, of each kind."""
 HASHED_AT_ONCE = 2
 LOOKED_UP_AT_ONCE = 8
 
+_log = get_logger(__name__)
+
 PENDING = Gauge("gateway_journal_pending", "Orders and cancels in the journal that are still to be forwarded")
+STREAMS = Gauge("gateway_streams_open", "Streams that clients hold open")
 FAILED = Gauge("gateway_journal_failed", "Journalled requests that could not be forwarded and need a person")
 
 
@@ -49,6 +53,13 @@ class IntakeProvider(DependencyProvider):
         PENDING.set_function(lambda: journal.lag()["pending"])
         FAILED.set_function(lambda: journal.lag()["failed"])
         register_check(self.container, "journal", info=self.intake.lag)
+
+    def stop(self) -> None:
+        """Write down what was put off; where the disk refuses, it is found out again after the start."""
+        try:
+            self.intake.journal.flush()
+        except Unavailable as exc:
+            _log.warning("journal_not_flushed", why=str(exc))
 
     def get_dependency(self, worker_ctx: Any) -> Intake:
         return self.intake
@@ -80,7 +91,9 @@ class Limits:
         self._address = SignInLock(int(lookup(config, "SIGN_IN_ADDRESS_FAILURES", 200)), window_s)
         self._proxies = int(lookup(config, "TRUSTED_PROXIES", 0))
         self._hashing, self._looking_up = Semaphore(HASHED_AT_ONCE), Semaphore(LOOKED_UP_AT_ONCE)
-        self.max_streams = int(lookup(config, "SSE_MAX_STREAMS", 300))
+        self.streams = Places(
+            int(lookup(config, "SSE_MAX_STREAMS", 300)), int(lookup(config, "SSE_MAX_STREAMS_OF_ONE", 20))
+        )
 
     def address(self, request: Request) -> str:
         """Who calls: the connection's address or, behind proxies of ours, the one the outermost of them saw."""
@@ -127,20 +140,20 @@ class Limits:
 
             yield judged
 
-    def stream(self, open_streams: int) -> None:
-        """Raise Overloaded where too many streams are open."""
-        if open_streams >= self.max_streams:
-            raise Overloaded("too many streams are open", retry_after_s=10.0)
+    def stream(self, caller: Caller) -> Callable[[], None]:
+        """Take a place for one more stream; returns what gives it back. Raises TooManyRequests, Overloaded."""
+        return self.streams.take(caller.subject)
 
 
 class LimitsProvider(DependencyProvider):
     """Settings: `ORDER_RATE_PER_S`, `ORDER_RATE_BURST`, `SIGN_IN_FAILURES` (of one user from one address),
     `SIGN_IN_ADDRESS_FAILURES` (of all users from one address), `SIGN_IN_WINDOW_S`, `SSE_MAX_STREAMS`,
-    `TRUSTED_PROXIES` (how many proxies of ours add to X-Forwarded-For).
+    `SSE_MAX_STREAMS_OF_ONE` (caller), `TRUSTED_PROXIES` (how many proxies of ours add to X-Forwarded-For).
     """
 
     def setup(self) -> None:
         self.limits = Limits(merged(self.container.config))
+        STREAMS.set_function(lambda: len(self.limits.streams))
 
     def get_dependency(self, worker_ctx: Any) -> Limits:
         return self.limits

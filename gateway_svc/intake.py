@@ -100,6 +100,7 @@ class Intake:
         ahead = self._ahead(now)
         if not entries and not ahead:
             self._blocked_until = None
+            self.journal.flush()
             return False
         try:
             self._pass_on(order, [*entries, *ahead])

@@ -6,22 +6,22 @@ Idempotency keys live here too, so that a repeated request finds the first one, 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from eventlet import tpool
 from eventlet.semaphore import Semaphore
 
 from contracts.errors import Overloaded, Unavailable
+from gateway_svc.entries import INSERT, MARK, SELECTED, Entry, Mark, State, entry_of, marked, to_insert, to_mark
 
-Kind = Literal["order", "cancel"]
-State = Literal["pending", "forwarded", "refused", "failed", "dropped"]
+__all__ = ["Entry", "Journal", "Mark"]
 
 _SCHEMA = """
 create table if not exists entries (
@@ -49,52 +49,11 @@ create index if not exists entries_failed on entries (seq) where state = 'failed
 create index if not exists entries_order_end on entries (substr(order_id, -8)) where kind = 'order';
 """
 
-_COLUMNS = (
-    "seq", "entry_id", "kind", "order_id", "body", "accepted_at", "state", "answer", "error", "attempts", "stands_as",
-    "idempotency_key", "fingerprint", "traceparent",
-)
-_SELECTED = ", ".join(_COLUMNS)
-
 RETRY_AFTER_S = 5.0
+IN_MEMORY = 1000
+MAX_UNWRITTEN = 200
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One accepted request. `answer` is the HTTP status a waiting client was given (None: it was told 202).
-
-    `state`: pending (still to forward), forwarded, refused (the client was told so), failed (the client was told
-    202, so a person must look), dropped (a person looked). `stands_as` is set where order_svc knew the idempotency
-    key already: the order stands under that id.
-    """
-
-    entry_id: UUID
-    kind: Kind
-    order_id: UUID
-    body: dict[str, Any]
-    accepted_at: datetime
-    idempotency_key: str | None = None
-    fingerprint: str | None = None
-    traceparent: str | None = None
-    seq: int = 0
-    state: State = "pending"
-    answer: int | None = None
-    error: dict[str, Any] | None = None
-    attempts: int = 0
-    stands_as: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What became of an entry."""
-
-    entry_id: UUID
-    state: State
-    answer: int | None = None
-    error: dict[str, Any] | None = None
-    attempts: int = 0
-    stands_as: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -123,6 +82,11 @@ class Journal:
         self._waiting: list[_Slot] = []
         self._lock = Semaphore(1)
         self._pending = self._count("pending")
+        # What `pending` gives, so that nobody reads what was just written. `_whole`: there is nothing more in the file.
+        self._oldest: dict[UUID, Entry] = {}
+        self._whole = self._pending == 0
+        # Orders that order_svc has, and the file does not say so yet: see `mark`.
+        self._unwritten: dict[UUID, tuple[Mark, Entry]] = {}
 
     def append(self, entry: Entry) -> Entry:
         """Store `entry` durably and return it, or the earlier entry that used the same idempotency key.
@@ -145,25 +109,39 @@ class Journal:
         return slot.stored
 
     def mark(self, marks: Sequence[Mark]) -> None:
-        """Record what became of entries. Raises Unavailable where the disk refuses."""
-        rows = [
-            (m.state, m.answer, _json(m.error), m.attempts, _text(m.stands_as), str(m.entry_id)) for m in marks
-        ]
-        statement = (
-            "update entries set state = ?, answer = coalesce(?, answer), error = ?, attempts = ?, stands_as = ? "
-            "where entry_id = ?"
-        )
-        with self._lock:
-            try:
-                tpool.execute(_transaction, self._writer, lambda: self._writer.executemany(statement, rows))
-            except sqlite3.Error as exc:
-                raise Unavailable(f"the journal cannot be written: {exc}", retry_after_s=RETRY_AFTER_S) from exc
-            finally:
-                self._pending = self._count("pending")
+        """Record what became of entries. Raises Unavailable where the disk refuses.
+
+        That an order was forwarded is known here at once, and is written with the next append, or by `flush`. Where
+        the process dies before, the order is sent again, and order_svc knows it. All else is on disk before this
+        returns: it would not come out the same a second time.
+        """
+        now: list[Mark] = []
+        for mark in marks:
+            entry = self._oldest.get(mark.entry_id)
+            if mark.state == "forwarded" and entry is not None and entry.kind == "order":
+                self._unwritten[mark.entry_id] = mark, marked(self._oldest.pop(mark.entry_id), mark)
+                self._pending -= 1
+            else:
+                now.append(mark)
+        if now or len(self._unwritten) > MAX_UNWRITTEN:
+            self._write(now)
+
+    def flush(self) -> None:
+        """Write down what `mark` has put off. Raises Unavailable where the disk refuses."""
+        if self._unwritten:
+            self._write([])
 
     def pending(self, limit: int) -> list[Entry]:
-        """The oldest entries that are still to be forwarded, in order; those of `ahead` are left out."""
-        return self._select("where state = 'pending' and (kind = 'order' or attempts = 0) order by seq limit ?", limit)
+        """The oldest entries that are still to be forwarded, in order, or some of them; none only where there is none.
+
+        Those of `ahead` are left out.
+        """
+        if not self._oldest and not self._whole:
+            where = "where state = 'pending' and (kind = 'order' or attempts = 0) order by seq limit ?"
+            found = self._select(where, IN_MEMORY + len(self._unwritten))
+            self._whole = len(found) < IN_MEMORY + len(self._unwritten)
+            self._oldest = {entry.entry_id: entry for entry in found if entry.state == "pending"}
+        return list(islice(self._oldest.values(), limit))
 
     def ahead(self, limit: int) -> list[Entry]:
         """Cancels that came to order_svc before their orders, which another gateway has: least often tried first."""
@@ -187,11 +165,14 @@ class Journal:
         return _first(self._select("where order_id = ? and kind = 'cancel' order by seq desc limit 1", str(order_id)))
 
     def by_entry_id(self, entry_id: UUID) -> Entry | None:
-        return _first(self._select("where entry_id = ?", str(entry_id)))
+        if entry_id in self._unwritten:
+            return self._unwritten[entry_id][1]
+        return self._oldest.get(entry_id) or _first(self._select("where entry_id = ?", str(entry_id)))
 
     def lag(self) -> dict[str, Any]:
         """`{"pending", "failed", "oldest_pending_at"}` (RFC 3339 or None), for operators and metrics."""
-        oldest = _first(self._select("where state = 'pending' order by seq limit 1"))
+        waiting = self._select("where state = 'pending' order by seq limit ?", 1 + len(self._unwritten))
+        oldest = _first([entry for entry in waiting if entry.state == "pending"])
         return {
             "pending": self._pending,
             "failed": self._count("failed"),
@@ -212,41 +193,73 @@ class Journal:
         return result
 
     def close(self) -> None:
+        """Write down what was put off, and close the file."""
+        self.flush()
         self._reader.close()
         self._writer.close()
 
+    def _write(self, marks: Sequence[Mark]) -> None:
+        with self._lock:
+            put_off = [mark for mark, _ in self._unwritten.values()]
+            rows = [to_mark(mark) for mark in (*put_off, *marks)]
+            try:
+                tpool.execute(_transaction, self._writer, lambda: self._writer.executemany(MARK, rows))
+            except sqlite3.Error as exc:
+                raise Unavailable(f"the journal cannot be written: {exc}", retry_after_s=RETRY_AFTER_S) from exc
+            self._written(put_off)
+            for mark in marks:
+                self._oldest.pop(mark.entry_id, None)
+            if any(mark.state == "pending" for mark in marks):  # The file knows where it stands among the others.
+                self._oldest, self._whole = {}, False
+            self._pending = self._count("pending") - len(self._unwritten)
+
     def _commit(self, batch: list[_Slot]) -> None:
+        put_off = [mark for mark, _ in self._unwritten.values()]
+
+        def action() -> list[Entry]:
+            self._writer.executemany(MARK, [to_mark(mark) for mark in put_off])
+            return [self._insert(slot.entry) for slot in batch]
+
         try:
-            stored = tpool.execute(_transaction, self._writer, lambda: [self._insert(slot.entry) for slot in batch])
+            stored = tpool.execute(_transaction, self._writer, action)
         except sqlite3.Error as exc:
             for slot in batch:
                 slot.failure = exc
             return
+        self._written(put_off)
         for slot, entry in zip(batch, stored, strict=True):
             slot.stored = entry
-            self._pending += entry.entry_id == slot.entry.entry_id
+            if entry.entry_id == slot.entry.entry_id:
+                self._added(entry)
+
+    def _added(self, entry: Entry) -> None:
+        self._pending += 1
+        if entry.entry_id in self._unwritten:
+            return  # The forwarder was quicker: it has read it from the file.
+        if self._whole and len(self._oldest) < IN_MEMORY:
+            self._oldest[entry.entry_id] = entry
+        else:
+            self._whole = False
+
+    def _written(self, marks: Sequence[Mark]) -> None:
+        for mark in marks:
+            del self._unwritten[mark.entry_id]
 
     def _insert(self, entry: Entry) -> Entry:
         if entry.idempotency_key is not None:
             row = self._writer.execute(
-                f"select {_SELECTED} from entries where idempotency_key = ?", (entry.idempotency_key,)
+                f"select {SELECTED} from entries where idempotency_key = ?", (entry.idempotency_key,)
             ).fetchone()
             if row is not None:
-                return _entry(row)
-        self._writer.execute(
-            "insert into entries "
-            "(entry_id, kind, order_id, body, accepted_at, idempotency_key, fingerprint, traceparent) "
-            "values (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                str(entry.entry_id), entry.kind, str(entry.order_id), _json(entry.body),
-                entry.accepted_at.isoformat(), entry.idempotency_key, entry.fingerprint, entry.traceparent,
-            ),
-        )
+                return entry_of(row)
+        self._writer.execute(INSERT, to_insert(entry))
         return entry
 
     def _select(self, clause: str, *arguments: Any) -> list[Entry]:
-        rows = self._reader.execute(f"select {_SELECTED} from entries {clause}", arguments).fetchall()
-        return [_entry(row) for row in rows]
+        """Entries of the file, as they stand now."""
+        rows = self._reader.execute(f"select {SELECTED} from entries {clause}", arguments).fetchall()
+        found = [entry_of(row) for row in rows]
+        return [self._unwritten[entry.entry_id][1] if entry.entry_id in self._unwritten else entry for entry in found]
 
     def _count(self, state: State) -> int:
         # A literal, not a parameter: only so can SQLite prove that the partial index fits.
@@ -274,27 +287,5 @@ def _transaction(connection: sqlite3.Connection, action: Callable[[], T]) -> T:
     return result
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    known = dict(zip(_COLUMNS, row, strict=True))
-    return Entry(
-        **known | {
-            "entry_id": UUID(known["entry_id"]),
-            "order_id": UUID(known["order_id"]),
-            "body": json.loads(known["body"]),
-            "accepted_at": datetime.fromisoformat(known["accepted_at"]),
-            "error": json.loads(known["error"]) if known["error"] else None,
-            "stands_as": UUID(known["stands_as"]) if known["stands_as"] else None,
-        }
-    )
-
-
 def _first(entries: list[Entry]) -> Entry | None:
     return entries[0] if entries else None
-
-
-def _json(value: dict[str, Any] | None) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _text(value: UUID | None) -> str | None:
-    return None if value is None else str(value)

@@ -1,14 +1,15 @@
-"""How often one caller may ask: token buckets for orders, and a lock-out for sign-in failures.
+"""How often one caller may ask, and how much they may hold: orders, failed sign-ins, open streams.
 
 Kept in memory and bounded; a restart forgets them, which errs on the caller's side. Time comes in as an argument.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from contracts.errors import TooManyRequests
+from contracts.errors import Overloaded, TooManyRequests
 
 MAX_CALLERS = 50_000
 
@@ -78,3 +79,38 @@ class SignInLock:
     def succeeded(self, caller: str) -> None:
         """Forget the failures of a caller who has signed in."""
         self._failures.pop(caller, None)
+
+
+class Places:
+    """A number of places of which one caller may hold only some."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self.most, self.most_of_one = most, most_of_one
+        self._held: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """How many are held."""
+        return self._held.total()
+
+    def take(self, caller: str) -> Callable[[], None]:
+        """Take a place; returns what gives it back (once, however often it is called).
+
+        Raises TooManyRequests where this caller has no more, Overloaded where nobody has.
+        """
+        if self._held[caller] >= self.most_of_one:
+            detail = f"you hold {self.most_of_one} streams open, which is as many as one caller may; close one first"
+            raise TooManyRequests(detail, retry_after_s=10.0)
+        if len(self) >= self.most:
+            raise Overloaded(f"{self.most} streams are open, which is all there are", retry_after_s=10.0)
+        self._held[caller] += 1
+        is_held = True
+
+        def give_back() -> None:
+            nonlocal is_held
+            if is_held:
+                is_held = False
+                self._held[caller] -= 1
+                if not self._held[caller]:
+                    del self._held[caller]
+
+        return give_back

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
@@ -13,8 +14,9 @@ from contracts.orders import OrderRequest
 from contracts.rpc import OrderPage
 from gateway_svc import answers, journal_page, masking, ordering, schemas, sse
 from gateway_svc.auth import Tokens
-from gateway_svc.changes import Board
+from gateway_svc.changes import Interest
 from gateway_svc.extensions import Limits, seconds_until
+from gateway_svc.feeds import Feeds, View
 from gateway_svc.intake import Intake
 from gateway_svc.routing import EVERYONE, Answer, Call, one_page, route
 
@@ -28,7 +30,7 @@ class OrderRoutes:
     tokens: Tokens
     intake: Intake
     limits: Limits
-    changes: Board
+    feeds: Feeds
     order: RpcClient
     mypage: RpcClient
 
@@ -75,23 +77,30 @@ class OrderRoutes:
         return masking.order_for(call.by.role, ordering.page(self, call.order_id, call.by.accepted_at))
 
     @route("GET", "/api/orders/<order_id>/stream", roles=EVERYONE, owner=True, headers=("Last-Event-ID",),
-           answers={200: None}, media_type="text/event-stream")
+           answers={200: None}, problems=frozenset({429}), media_type="text/event-stream")
     def stream_order(self, call: Call) -> Response:
         """The order as server-sent events: the present state, then one event at each change."""
         order_id, caller = call.order_id, call.by
         assert order_id is not None
-        self.limits.stream(len(self.changes))
-        standing = ordering.standing(self, order_id)
-        events = sse.stream(
-            first=masking.order_for(caller.role, ordering.page(self, order_id, caller.accepted_at)),
-            read=lambda: masking.order_for(caller.role, ordering.page(self, order_id, caller.accepted_at)),
-            subscribe=lambda: self.changes.subscribe(("orders", str(standing))),
-            seen=sse.last_event_id(call.request.headers.get("Last-Event-ID")),
-            seconds_left=lambda: seconds_until(caller.expires_at),
-            reread_s=float(self.settings.get("SSE_REREAD_S", 10.0)),
-        )
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return Response(events, mimetype="text/event-stream", headers=headers)
+        view = View(order_id, caller.role, caller.accepted_at)
+
+        def read() -> sse.Page:
+            return masking.order_for(caller.role, ordering.page(self, order_id, caller.accepted_at))
+
+        with ExitStack() as until_closed:
+            until_closed.callback(self.limits.stream(caller))
+            interest: Interest = ("orders", str(ordering.standing(self, order_id)))
+            first = self.feeds.page(view, read)
+            events = sse.stream(
+                follow=lambda: self.feeds.follow(view, interest, read, first),
+                seen=sse.last_event_id(call.request.headers.get("Last-Event-ID")),
+                seconds_left=lambda: seconds_until(caller.expires_at),
+                reread_s=float(self.settings.get("SSE_REREAD_S", 10.0)),
+            )
+            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            response = Response(events, mimetype="text/event-stream", headers=headers)
+            response.call_on_close(until_closed.pop_all().close)
+        return response
 
     @route("POST", "/api/orders/<order_id>/cancel", roles=frozenset({"subscriber", "operator"}), owner=True,
            body=schemas.Cancel, body_optional=True, answers={202: answers.CancelAnswer}, problems=frozenset({409}))

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request, Response
 from chassis import clock
 from chassis.db import Store
 from chassis.loop import loop
+from chassis.pruning import Pruner
 from chassis.rpc_client import RpcClient
 from chassis.service import OperatedService
 from contracts.errors import Unauthenticated, Unavailable, from_rpc
@@ -23,6 +24,7 @@ from gateway_svc import (
     answers,
     models,
     openapi,
+    pruning,
     routes_jobs,
     routes_ops,
     routes_orders,
@@ -34,6 +36,7 @@ from gateway_svc import (
 from gateway_svc.auth import Caller
 from gateway_svc.changes import Changes
 from gateway_svc.extensions import IntakeProvider, LimitsProvider, PasswordsProvider, TokensProvider
+from gateway_svc.feeds import FeedsProvider
 from gateway_svc.intake import FORWARD_LOOP
 from gateway_svc.pages import dispatch, my_sign_in, mypage, operations, sign_in, signup, technician
 from gateway_svc.routing import ROUTES, Answer, Call, Route, route
@@ -66,11 +69,13 @@ class GatewayService(
     readiness_ignores = frozenset({"database"})
 
     database = Store(models.Base)
+    pruner = Pruner(pruning.AUDIT_LOG)
     intake = IntakeProvider()
     tokens = TokensProvider()
     passwords = PasswordsProvider()
     limits = LimitsProvider()
     changes = Changes()
+    feeds = FeedsProvider()
     order = RpcClient("order", errors=from_rpc)
     activation = RpcClient("activation", errors=from_rpc)
     scheduling = RpcClient("scheduling", errors=from_rpc)

@@ -1,6 +1,6 @@
 """An order's page as server-sent events (WHATWG HTML, section 9.2): the present state, then one event a change.
 
-Pure but for waiting: what to read, and whom to wait for, come in as arguments.
+Pure but for waiting: what to show, and when to look again, comes from a follower (`feeds.py`).
 """
 
 from __future__ import annotations
@@ -8,17 +8,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic_core import to_json
-
-from chassis.rpc_client import CallFailed, RemoteFault
-from contracts.errors import DomainError
-from gateway_svc.changes import Subscription
 
 RECONNECT_MS = 3000
 
 Page = dict[str, Any]
+
+
+class Follower(Protocol):
+    """What a stream needs of the order that it follows."""
+
+    @property
+    def newest(self) -> tuple[Page, bytes]:
+        """The page, and the same as `event` makes it."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until there may be another page; after so long without one see to it that it is read again."""
 
 
 def last_event_id(text: str | None) -> int | None:
@@ -29,34 +36,32 @@ def last_event_id(text: str | None) -> int | None:
 
 
 def stream(
-    first: Page,
-    read: Callable[[], Page],
-    subscribe: Callable[[], AbstractContextManager[Subscription]],
+    follow: Callable[[], AbstractContextManager[Follower]],
     seen: int | None,
     seconds_left: Callable[[], float],
     reread_s: float,
 ) -> Iterator[bytes]:
     """Yield events until the caller's time is over or the client is gone (the generator is closed then).
 
-    The page is read when woken, and every `reread_s` seconds in case a hint was lost; each read without a change
-    is a comment, which keeps the connection alive and finds out whether the client is still there.
+    Every `reread_s` seconds without a change there is a comment, which keeps the connection alive and finds out
+    whether the client is still there; the page is read again then in case a hint was lost.
     """
-    with subscribe() as subscription:
+    with follow() as follower:
         yield b"retry: %d\n\n" % RECONNECT_MS
-        shown: tuple[int, str] | None = None
-        if seen is None or version(first) > seen:
-            yield event(first)
-            shown = _key(first)
+        page, text = follower.newest
+        shown = key(page)
+        if seen is None or version(page) > seen:
+            yield text
         else:
-            shown = (seen, str(first["status"]))
+            shown = (seen, shown[1])
         while (left_s := seconds_left()) > 0:
-            page = _read(read)
-            if page is not None and _is_newer(page, shown):
-                yield event(page)
-                shown = _key(page)
+            follower.wait(min(left_s, reread_s * random.uniform(0.8, 1.2)))
+            page, text = follower.newest
+            if is_newer(page, shown):
+                shown = key(page)
+                yield text
             else:
                 yield b": keep-alive\n\n"
-            subscription.wait(min(left_s, reread_s * random.uniform(0.8, 1.2)))
 
 
 def event(page: Page) -> bytes:
@@ -69,17 +74,11 @@ def version(page: Page) -> int:
     return int(page.get("version") or 0)
 
 
-def _key(page: Page) -> tuple[int, str]:
+def key(page: Page) -> tuple[int, str]:
+    """What tells one page of an order from another, as far as streams show it."""
     return version(page), str(page["status"])
 
 
-def _is_newer(page: Page, shown: tuple[int, str]) -> bool:
+def is_newer(page: Page, shown: tuple[int, str]) -> bool:
+    """Whether the page is to be shown after the one of that key."""
     return version(page) > shown[0] or (version(page) == shown[0] == 0 and page["status"] != shown[1])
-
-
-def _read(read: Callable[[], Page]) -> Page | None:
-    """The page, or None while it cannot be read: the stream stays open, and the next read may succeed."""
-    try:
-        return read()
-    except (CallFailed, RemoteFault, DomainError):
-        return None

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
+from uuid import UUID
+
+from chassis import clock
 
 Kind = Literal["message", "parked", "journal", "attempt", "call", "job", "audit"]
 CONSUMERS: dict[str, tuple[str, ...]] = {
@@ -75,17 +78,28 @@ def _messages(
             _cause(item["causation_id"], senders),
             sent_at=_utc(item["sent_at"]), traceparent=item["traceparent"],
             handled=sorted(takers.get(item["message_id"], []), key=lambda taker: taker["at"] or ""),
-            waits_for=_waits_for(item["event_type"], takers.get(item["message_id"], []), handled),
+            waits_for=_waits_for(item, takers.get(item["message_id"], []), handled),
         )
         for service, answer in messages.items() for item in answer["sent"]
     ]
 
 
-def _waits_for(event_type: str, takers: list[dict[str, Any]], asked: Iterable[str]) -> list[str]:
-    """Those of the services asked that are to act on the event and have not yet."""
-    still = (*CONSUMERS.get(event_type, ()), "mypage")
+def is_pruned(answer: Mapping[str, Any], kind: Literal["sent", "handled"], message_id: UUID) -> bool:
+    """Whether a service that answered so may have forgotten a message of this id, or of the order of this id.
+
+    The release before says nothing of it, and forgets nothing.
+    """
+    before = (answer.get("pruned_before") or {}).get(kind)
+    return before is not None and message_id < clock.first_uuid7(datetime.fromisoformat(before))
+
+
+def _waits_for(
+    item: Mapping[str, Any], takers: list[dict[str, Any]], asked: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Those of the services asked that are to act on the event and have not yet, as far as they remember."""
     done = {taker["service"] for taker in takers}
-    return [service for service in still if service in asked and service not in done]
+    still = [name for name in (*CONSUMERS.get(item["event_type"], ()), "mypage") if name in asked and name not in done]
+    return [name for name in still if not is_pruned(asked[name], "handled", UUID(item["message_id"]))]
 
 
 def _cause(message_id: str | None, senders: Mapping[str, tuple[str, str]]) -> dict[str, str | None] | None:

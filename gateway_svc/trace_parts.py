@@ -33,13 +33,23 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of one order: its trace, who did not answer, and the parts of it that are more than a trace."""
+    """What is known of one order: its trace, who did not answer, and the parts of it that are more than a trace.
+
+    `pruned`: who keeps messages of the time of this order no longer.
+    """
 
     entries: list[trace.Entry]
     unreachable: list[str]
+    pruned: list[str]
     activation: dict[str, Any] | None
     visit: dict[str, Any] | None
     job: dict[str, Any] | None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether everybody answered and nobody knows the order."""
+        in_the_books = self.activation or self.visit or self.job
+        return not self.entries and not self.unreachable and not in_the_books
 
 
 def of_order(sources: Sources, order_id: UUID, timeout_s: float) -> dict[str, Any]:
@@ -48,9 +58,11 @@ def of_order(sources: Sources, order_id: UUID, timeout_s: float) -> dict[str, An
     Raises NotFound where everybody answered and nobody knows it.
     """
     known = gather(sources, order_id, timeout_s)
-    if not known.entries and not known.unreachable:
+    if known.is_nothing:
         raise NotFound(f"nobody knows order {order_id}")
-    return {"order_id": str(order_id), "entries": known.entries, "unreachable": known.unreachable}
+    return {
+        "order_id": str(order_id), "entries": known.entries, "unreachable": known.unreachable, "pruned": known.pruned,
+    }
 
 
 def gather(sources: Sources, order_id: UUID, timeout_s: float) -> Known:
@@ -77,8 +89,8 @@ def gather(sources: Sources, order_id: UUID, timeout_s: float) -> Known:
         visit=parts["visit"].value, job=parts["job"].value, audit=parts["audit"].value or (),
     )
     return Known(
-        entries, _unreachable(sources, parts, handled), parts["activation"].value, parts["visit"].value,
-        parts["job"].value,
+        entries, _unreachable(sources, parts, handled), _pruned(order_id, messages), parts["activation"].value,
+        parts["visit"].value, parts["job"].value,
     )
 
 
@@ -95,6 +107,11 @@ def _handled(
         )
         for name in messages
     })
+
+
+def _pruned(order_id: UUID, messages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Whose sent messages of the order may be gone: they keep none of the time in which its id was made."""
+    return [name for name, answer in messages.items() if trace.is_pruned(answer, "sent", order_id)]
 
 
 def _unreachable(sources: Sources, parts: Mapping[str, Part], handled: Mapping[str, Part]) -> list[str]:

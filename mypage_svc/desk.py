@@ -35,6 +35,24 @@ _COUNT = sa.text("""
     sa.column("oldest_at", TIMESTAMP), sa.column("oldest_order_id", sa.Uuid),
 )
 
+# Of each status the first ones in the order of the same index, however many are late; then the first of these.
+_FIRST_LATE = " union all ".join(f"""
+    select * from (
+        select waiting_since, order_id from pages
+        where status = '{status}' and waiting_since is not null and waiting_since <= :{status}
+            and (waiting_since, order_id) > (:since, :order_id)
+        order by waiting_since, order_id limit :most
+    ) as {status}
+""" for status in OPEN)
+_LATE = sa.text(f"""
+    select {", ".join(column.name for column in LISTED)}, waiting_since from pages where order_id in (
+        select order_id from ({_FIRST_LATE}) as late order by waiting_since, order_id limit :most
+    ) order by waiting_since, order_id
+""").bindparams(
+    *(sa.bindparam(name, type_=TIMESTAMP) for name in (*OPEN, "since")), sa.bindparam("order_id", type_=sa.Uuid)
+).columns(*LISTED, pages.c.waiting_since)
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC), UUID(int=0)
+
 
 def count_orders(conn: sa.Connection, now: datetime) -> list[dict[str, Any]]:
     """Of each status of orders under way: how many, how many of them were placed how long ago, and the oldest."""
@@ -56,13 +74,10 @@ def list_at_risk(
 
     Raises Invalid where `cursor` is not one of ours.
     """
+    since, order_id = _BEFORE_ALL if cursor is None else _key(cursor)
     moments = {status: late_since(status, now, patience) for status in OPEN}
-    late = [(pages.c.status == status) & (pages.c.waiting_since <= moment) for status, moment in moments.items()]
-    key = sa.tuple_(pages.c.waiting_since, pages.c.order_id)
-    query = sa.select(*LISTED, pages.c.waiting_since).where(pages.c.waiting_since.is_not(None), sa.or_(*late))
-    if cursor is not None:
-        query = query.where(key > sa.tuple_(*_key(cursor)))
-    found = conn.execute(query.order_by(pages.c.waiting_since, pages.c.order_id).limit(limit + 1)).mappings().all()
+    after = {"since": since, "order_id": order_id, "most": limit + 1}
+    found = conn.execute(_LATE, moments | after).mappings().all()
     items = [_at_risk(dict(row), now, patience) for row in found[:limit]]
     more = len(found) > limit
     return {"items": items, "next_cursor": encode_cursor(items[-1]["since"], items[-1]["order_id"]) if more else None}
@@ -73,10 +88,9 @@ def _at_risk(row: dict[str, Any], now: datetime, patience: Mapping[str, timedelt
     return as_answer(row) | {"since": rfc3339(since), "risk": risk(row["status"], since, now, patience)}
 
 
-def _key(cursor: str) -> tuple[Any, Any]:
+def _key(cursor: str) -> tuple[datetime, UUID]:
     since, order_id = decode_cursor(cursor, 2)
     try:
-        moment = datetime.fromisoformat(since).astimezone(UTC)
-        return sa.literal(moment, pages.c.waiting_since.type), sa.literal(UUID(order_id), pages.c.order_id.type)
+        return datetime.fromisoformat(since).astimezone(UTC), UUID(order_id)
     except (ValueError, OverflowError):
         raise bad_cursor() from None

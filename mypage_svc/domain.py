@@ -49,6 +49,9 @@ RANKS: dict[str, tuple[int, OrderStatus]] = {
 OPEN: tuple[OrderStatus, ...] = ("placed", "fallout", "activated", "scheduled", "cancelling", "rejecting")
 """The statuses of orders that are under way, in the order of the flow."""
 
+LAST_WORDS = ("order_completed", "order_rejected", "order_cancelled")
+"""The order book's: after one of them nothing that happens to the order is on its way any more."""
+
 RISKS: dict[str, Risk] = {
     "placed": "not_activated", "fallout": "fallout", "activated": "no_visit", "scheduled": "no_result",
     "cancelling": "not_put_back", "rejecting": "not_put_back",

@@ -51,6 +51,8 @@ pages = sa.Table(
     sa.Column("phone", sa.Text),
     sa.Column("ont_serial", sa.Text),
     sa.Column("waiting_since", TIMESTAMP),
+    # When its events went (`pruning.py`): from then on the page stays as it is.
+    sa.Column("settled_at", TIMESTAMP),
     sa.Index("pages_by_status", "status", "order_id"),
     sa.Index("pages_by_phone", "phone", "order_id"),
 )

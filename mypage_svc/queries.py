@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from chassis import dialect
+from chassis.connection import prepared
 from chassis.dialect import Rows
 from contracts import versions
 from contracts.cursor import bad_cursor, decode_cursor, encode_cursor
@@ -23,6 +24,11 @@ _PAGE = [field.name for field in fields(Page)]
 _SEARCHED = {"phone", "ont_serial", "waiting_since"}
 _ANSWER = [pages.c[name] for name in _PAGE if name not in _SEARCHED]
 _STORED = [*(events.c[name] for name in _FACT), events.c.schema_version]
+_OF_ORDERS = prepared(
+    f"select {', '.join(column.name for column in _STORED)} from events"
+    " where order_id = any(%s::uuid[]) and event_id <> all(%s::uuid[])"
+)
+_ONE = prepared(f"select {', '.join(column.name for column in _ANSWER)} from pages where order_id = %s::uuid")
 LISTED = [column for column in _ANSWER if column.name != "timeline"]
 
 
@@ -31,7 +37,7 @@ def _plain(value: Any) -> str:
 
 
 _EVENTS = Rows(events, [*_FACT, "schema_version"], key="event_id", replace=False, plain=_plain)
-_PAGES = Rows(pages, _PAGE, key="order_id", replace=True, plain=_plain)
+_PAGES = Rows(pages, _PAGE, key="order_id", replace=True, plain=_plain, unless="settled_at")
 
 
 def add_events(conn: sa.Connection, facts: Iterable[Fact]) -> None:
@@ -47,27 +53,35 @@ def add_events(conn: sa.Connection, facts: Iterable[Fact]) -> None:
     _EVENTS.write(conn, rows)
 
 
-def facts_of(conn: sa.Connection, order_ids: Collection[UUID]) -> dict[UUID, list[Fact]]:
-    """Return every stored event of these orders, by order, in one query."""
-    known = dialect.among(conn, events.c.order_id, order_ids)
+def facts_of(
+    conn: sa.Connection, order_ids: Collection[UUID], but: Collection[UUID] = ()
+) -> dict[UUID, list[Fact]]:
+    """Return the stored events of these orders, by order, in one query; those of the ids `but` are left out."""
     by_order: dict[UUID, list[Fact]] = defaultdict(list)
-    for row in conn.execute(sa.select(*_STORED).where(known)):
-        fact, version = Fact(*row[:-1]), row.schema_version or versions.FIRST
+    for row in _stored(conn, order_ids, but):
+        fact, version = Fact(*row[:-1]), row[-1] or versions.FIRST
         if version < versions.newest(fact.event_type):
             fact = replace(fact, payload=versions.upgraded(fact.event_type, version, fact.payload))
         by_order[fact.order_id].append(fact)
     return by_order
 
 
+def _stored(conn: sa.Connection, order_ids: Collection[UUID], but: Collection[UUID]) -> Iterable[Sequence[Any]]:
+    if not dialect.is_sqlite(conn):
+        return conn.exec_driver_sql(_OF_ORDERS, (dialect.array(order_ids), dialect.array(but)))
+    wanted = events.c.order_id.in_(order_ids), events.c.event_id.not_in(but)
+    return conn.execute(sa.select(*_STORED).where(*wanted))
+
+
 def save_pages(conn: sa.Connection, folded: Sequence[Page]) -> None:
-    """Insert or replace pages in one statement."""
+    """Insert or replace pages in one statement; a settled one stays, because not all of its events are here."""
     _PAGES.write(conn, _rows(_PAGE, folded))
 
 
 def drop_orphans(conn: sa.Connection) -> None:
-    """Delete the pages of orders of which no event is stored."""
+    """Delete the pages of orders of which no event is stored, but the settled ones."""
     known = sa.select(events.c.order_id).where(events.c.order_id == pages.c.order_id).exists()
-    conn.execute(pages.delete().where(~known))
+    conn.execute(pages.delete().where(pages.c.settled_at.is_(None), ~known))
 
 
 def orders_after(conn: sa.Connection, last: UUID | None, limit: int) -> list[UUID]:
@@ -85,7 +99,11 @@ def page_answer(page: Page) -> dict[str, Any]:
 
 def get_page(conn: sa.Connection, order_id: UUID) -> dict[str, Any] | None:
     """Return the order's page with its timeline (`contracts.rpc.OrderPage`), or None."""
-    row = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id)).mappings().one_or_none()
+    if dialect.is_sqlite(conn):
+        found = conn.execute(sa.select(*_ANSWER).where(pages.c.order_id == order_id))
+    else:
+        found = conn.exec_driver_sql(_ONE, (order_id,))
+    row = found.mappings().one_or_none()
     return None if row is None else as_answer(dict(row))
 
 
@@ -128,7 +146,8 @@ def _rows(names: Sequence[str], values: Iterable[Any]) -> list[dict[str, Any]]:
 def as_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `pages` as JSON."""
     answer = {name: _plain(value) if isinstance(value, (datetime, UUID)) else value for name, value in row.items()}
-    return {**answer, "timeline": answer.get("timeline", [])}
+    answer.setdefault("timeline", [])
+    return answer
 
 
 def _key(cursor: str) -> UUID:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from chassis.service import OperatedService
 from contracts.changes import EXCHANGE, Change
 from contracts.errors import NotFound
 from contracts.events import Event, decode
-from mypage_svc import desk, domain, models, queries
+from mypage_svc import desk, domain, models, pruning, queries
 
 MAX_LIMIT = 200
 REBUILD_CHUNK = 500
@@ -29,17 +29,23 @@ class MypageService(OperatedService):
 
     name = "mypage"
     store = Store(models.Base)
+    prunes = (pruning.EVENTS,)
+    inbox_table = models.events.name
     hints = Hints(EXCHANGE)
 
     @batch_handler(decode, *domain.SUBSCRIBES)
     def on_events(self, events: Sequence[Event]) -> None:
         """Keep the events and fold the pages of the orders they touch. The events table is its own inbox."""
-        order_ids = {event.order_id for event in events}
+        facts = [domain.fact(event) for event in events]
+        order_ids = {fact.order_id for fact in facts}
         with self.store.transaction() as tx:
             # Before the insert: two batches with the same events must not wait for each other in a circle.
             tx.lock(order_ids)
-            queries.add_events(tx.conn, [domain.fact(event) for event in events])
-            pages = _refold(tx, order_ids)
+            queries.add_events(tx.conn, facts)
+            known = queries.facts_of(tx.conn, order_ids, but=[fact.event_id for fact in facts])
+            for fact in facts:
+                known[fact.order_id].append(fact)
+            pages = _fold(tx, known)
             changes = [Change("orders", str(page.order_id), page.version) for page in pages]
             tx.after_commit(lambda: self.hints.announce(changes))
 
@@ -114,14 +120,14 @@ class MypageService(OperatedService):
                 if not order_ids:
                     return {"orders": orders}
                 tx.lock(order_ids)
-                _refold(tx, order_ids)
+                _fold(tx, queries.facts_of(tx.conn, order_ids))
             orders += len(order_ids)
             last = order_ids[-1]
 
 
-def _refold(tx: Tx, order_ids: Collection[UUID]) -> list[domain.Page]:
-    """Fold and store the pages of these orders, which the caller has locked."""
-    pages = [domain.fold(facts) for facts in queries.facts_of(tx.conn, order_ids).values()]
+def _fold(tx: Tx, facts: Mapping[UUID, list[domain.Fact]]) -> list[domain.Page]:
+    """Fold and store the pages of these orders, which the caller has locked; `facts` are all that there are of each."""
+    pages = [domain.fold(of_one) for of_one in facts.values()]
     queries.save_pages(tx.conn, pages)
     return pages
 

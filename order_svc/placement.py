@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql as pg
 
+from chassis.connection import prepared
 from chassis.db import Tx
 from chassis.saga import Saga
 from contracts.errors import Conflict, DomainError, Invalid
@@ -88,11 +89,13 @@ def _keep(tx: Tx, aliases: dict[uuid.UUID, uuid.UUID]) -> None:
     tx.conn.execute(pg.insert(models.aliases).values(rows).on_conflict_do_nothing())
 
 
-def _by_key(tx: Tx, keys: Sequence[str]) -> dict[str, tuple[uuid.UUID, str]]:
+_BY_KEY = prepared(
+    "select idempotency_key, order_id, content_hash from orders where idempotency_key = any(%s::text[])"
+)
+
+
+def _by_key(tx: Tx, keys: list[str]) -> dict[str, tuple[uuid.UUID, str]]:
     if not keys:
         return {}
-    table = models.table
-    query = sa.select(table.c.idempotency_key, table.c.order_id, table.c.content_hash).where(
-        table.c.idempotency_key.in_(keys)
-    )
-    return {row.idempotency_key: (row.order_id, row.content_hash) for row in tx.conn.execute(query)}
+    rows = tx.conn.exec_driver_sql(_BY_KEY, (keys,))
+    return {row.idempotency_key: (row.order_id, row.content_hash) for row in rows}

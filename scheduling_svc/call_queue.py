@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from contracts.errors import Invalid
 from scheduling_svc import models
-from scheduling_svc.domain import IN_QUEUE, Visit
+from scheduling_svc.domain import IN_QUEUE, TABLE, Visit
 from scheduling_svc.queries import VISIT_COLUMNS, visit_of
 from scheduling_svc.urgency import DUE, FLAGGED, NOT_DUE, OUTSIDE, PROMISED, RISKY, UrgencyPolicy
 
@@ -28,9 +28,11 @@ def list_visits(
     """One page of visits in the order to call (`urgency.call_place`), and the next page's cursor.
 
     What is due and how risky it is are judged as of the first page, which the cursor remembers, so that no visit
-    changes its place between pages. Raises Invalid (`cursor`).
+    changes its place between pages. Closed visits come newest order first. Raises Invalid (`cursor`).
     """
     as_of, after = (now, None) if cursor is None else _read_cursor(cursor)
+    if state in TABLE.final:
+        return _closed(conn, state, limit, as_of, after and after[2])
     place, moment = _call_order(policy, as_of)
     states = IN_QUEUE if state is None else (state,)
     query = sa.select(*VISIT_COLUMNS, place.label("place"), moment.label("moment")).where(
@@ -45,6 +47,18 @@ def list_visits(
         return visits, None
     last = found[limit - 1]
     return visits, _write_cursor(as_of, last.place, last.moment, last.order_id)
+
+
+def _closed(
+    conn: sa.Connection, state: str | None, limit: int, as_of: datetime, after: UUID | None
+) -> tuple[list[Visit], str | None]:
+    """A page of the visits closed so: by their ids, since there is no end to them and nobody calls about them."""
+    query = sa.select(*VISIT_COLUMNS).where(_c.state == state, _ASKED_FOR)
+    if after is not None:
+        query = query.where(_c.order_id < after)
+    found = conn.execute(query.order_by(_c.order_id.desc()).limit(limit + 1)).all()
+    visits = [visit_of(row) for row in found[:limit]]
+    return visits, _write_cursor(as_of, OUTSIDE, as_of, visits[-1].order_id) if len(found) > limit else None
 
 
 def take_next(conn: sa.Connection, by: str, policy: UrgencyPolicy, now: datetime) -> UUID | None:

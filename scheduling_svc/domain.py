@@ -16,7 +16,7 @@ from uuid import UUID
 from chassis.table import IGNORE, NONE, Refusal, Row, Table, rows, to
 from contracts.errors import Invalid
 from contracts.events import ActivationCancelRequested, Event, VisitCancelled, VisitCancelRequested, VisitScheduled
-from contracts.rpc import CallOutcome
+from contracts.rpc import CallOutcome, VisitRequest
 
 _CLOSED_WHY = "the visit is closed"
 _UNKNOWN_WHY = "no visit has been requested for this order"
@@ -124,6 +124,12 @@ class RequestVisit:
     address: dict[str, Any]
     items: list[dict[str, Any]]
     message_id: str | None = None
+
+
+def requested(request: VisitRequest) -> RequestVisit:
+    """The command that a request over RPC is."""
+    value = request.model_dump(mode="json", include={"customer", "address", "items"})
+    return RequestVisit(request.order_id, value["customer"], value["address"], value["items"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ visits = sa.Table(
     sa.Column("updated_at", TIMESTAMP, nullable=False),
 )
 sa.Index("visits_queue", visits.c.requested_at, postgresql_where=visits.c.state.in_(IN_QUEUE))
-sa.Index("visits_state", visits.c.state)
+sa.Index("visits_by_state", visits.c.state, visits.c.order_id)
 
 technicians = sa.Table(
     "technicians",

@@ -138,8 +138,9 @@ def free_windows(conn: sa.Connection, visit: Visit, windows: list[Window], grid:
 def technician_answers(conn: sa.Connection, grid: Grid, now: datetime) -> list[dict[str, Any]]:
     """Every technician with `load`, the visits still ahead or under way, and `load_by_day` by local date."""
     table = models.bookings
+    # A window ends on the day on which it begins; there is an index of when windows begin.
     ahead = sa.select(table.c.technician_id, table.c.window_start).where(
-        table.c.released_at.is_(None), table.c.window_end > now
+        table.c.released_at.is_(None), table.c.window_start > now - timedelta(days=1), table.c.window_end > now
     )
     load: dict[str, Counter[str]] = defaultdict(Counter)
     for row in conn.execute(ahead):

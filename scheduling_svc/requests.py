@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from contracts.errors import Invalid
 from contracts.orders import Note, Value, text
-from contracts.rpc import CallOutcome, VisitState
+from contracts.rpc import CallOutcome, VisitRequest, VisitResult, VisitState
 from contracts.times import Day, Instant, is_date
 from scheduling_svc.windows import Grid
+
+Outcome = Literal["accepted", "cancelled"]
+"""What became of a visit request (`contracts.rpc.VisitAnswer`)."""
 
 
 class Call(Value):
@@ -79,6 +83,26 @@ _Checked = TypeVar("_Checked", bound=BaseModel)
 
 def checked(model: type[_Checked], **data: Any) -> _Checked:
     """Return `data` as a `model`; raise Invalid with one entry for each field at fault."""
+    return _validated(model, data)
+
+
+def visit_request(data: Any) -> VisitRequest:
+    """Return `data` as a request; raise Invalid."""
+    return _validated(VisitRequest, data)
+
+
+def result_of(data: Any, request: VisitRequest | Invalid, outcomes: Mapping[UUID, Outcome]) -> VisitResult:
+    """What to answer to the request that `data` was."""
+    if isinstance(request, VisitRequest):
+        return VisitResult(order_id=request.order_id, outcome=outcomes[request.order_id])
+    try:
+        order_id = UUID(data["order_id"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        order_id = None
+    return VisitResult(order_id=order_id, outcome="invalid", error=request.as_dict())
+
+
+def _validated(model: type[_Checked], data: Any) -> _Checked:
     try:
         return model.model_validate(data)
     except ValidationError as exc:

@@ -19,10 +19,10 @@ from chassis.saga import Saga
 from chassis.service import OperatedService
 from chassis.table import NONE, Refused
 from contracts.changes import EXCHANGE, Change
-from contracts.errors import Conflict, NotFound
+from contracts.errors import Conflict, Invalid, NotFound
 from contracts.events import Event, decode
 from contracts.rpc import Page, VisitAnswer, VisitRequest
-from scheduling_svc import appointments, board, call_queue, claims, domain, models, queries
+from scheduling_svc import appointments, board, call_queue, claims, domain, models, pruning, queries
 from scheduling_svc.policy import Policies
 from scheduling_svc.requests import (
     Appointment,
@@ -30,10 +30,13 @@ from scheduling_svc.requests import (
     Call,
     NextClaim,
     OneOrder,
+    Outcome,
     VisitClaim,
     VisitList,
     checked,
     moment,
+    result_of,
+    visit_request,
 )
 
 SAGA = Saga(domain.TABLE, domain.Visit, models.visits, evolve=domain.evolve, event=domain.event)
@@ -44,6 +47,7 @@ class SchedulingService(OperatedService):
 
     name = "scheduling"
     store = Store(models.Base)
+    prunes = (pruning.CALL_ATTEMPTS,)
     policies = Policies()
     hints = Hints(EXCHANGE)
 
@@ -63,15 +67,24 @@ class SchedulingService(OperatedService):
 
         Returns a VisitAnswer: `cancelled` where a cancel came first. Raises Invalid.
         """
-        wanted = checked(VisitRequest, **request)
-        value = wanted.model_dump(mode="json")
-        command = domain.RequestVisit(wanted.order_id, value["customer"], value["address"], value["items"])
-        with self.store.transaction() as tx:
-            step = SAGA.command(tx, command)
-            if not step.ignored:
-                self._announce(tx, wanted.order_id)
-            state = step.after.state
-        return VisitAnswer(outcome="cancelled" if state == "cancelled" else "accepted").model_dump()
+        wanted = visit_request(request)
+        return VisitAnswer(outcome=self._queue_up([wanted])[wanted.order_id]).model_dump()
+
+    @rpc
+    def request_visits(self, requests: list[Any]) -> list[dict[str, Any]]:
+        """Put several visits into the call queue (a VisitRequest each): a VisitResult for each, in their order.
+
+        Repeating them changes nothing. A request that is not valid is answered so, and spoils none of the others.
+        """
+        wanted: list[VisitRequest | Invalid] = []
+        for request in requests:
+            try:
+                wanted.append(visit_request(request))
+            except Invalid as error:
+                wanted.append(error)
+        outcomes = self._queue_up([each for each in wanted if isinstance(each, VisitRequest)])
+        results = [result_of(request, each, outcomes) for request, each in zip(requests, wanted, strict=True)]
+        return [result.model_dump(mode="json") for result in results]
 
     @rpc
     def list_visits(self, state: str | None = None, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
@@ -229,6 +242,16 @@ class SchedulingService(OperatedService):
         """Return every technician with skills, areas, shifts and load (`{"items": [...]}`)."""
         with self.store.read() as conn:
             return {"items": queries.technician_answers(conn, self.policies.grid, self.store.now(conn))}
+
+    def _queue_up(self, wanted: Sequence[VisitRequest]) -> dict[UUID, Outcome]:
+        """In one transaction. What became of each order."""
+        commands = [domain.requested(request) for request in wanted]
+        with self.store.transaction() as tx:
+            steps = SAGA.commands(tx, commands)
+            self._announce(tx, *(step.after.order_id for step in steps if not step.ignored))
+        return {
+            step.after.order_id: "cancelled" if step.after.state == "cancelled" else "accepted" for step in steps
+        }
 
     def _answers(self, conn: sa.Connection, visits: Sequence[domain.Visit], now: datetime) -> list[dict[str, Any]]:
         held = claims.live(conn, [visit.order_id for visit in visits], now)

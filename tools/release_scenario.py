@@ -55,8 +55,11 @@ def play(system: System) -> None:
 
 
 def _completed(client: Client, call: Call) -> str:
-    order_id = str(client.place(an_order(phone="010-1111-0001"))["order_id"])
+    order = an_order(phone="010-1111-0001")
+    order_id = str(client.place(order)["order_id"])
     client.wait_for_status(order_id, "activated")
+    # As activation does where several orders wait; here it asks for what it has already.
+    call("scheduling.request_visits", requests=[{"order_id": order_id, **order}])
     call("scheduling.claim_next", by="dispatcher")
     call("scheduling.release_visit", order_id=order_id, by="dispatcher")
     call("scheduling.claim_visit", order_id=order_id, by="dispatcher")

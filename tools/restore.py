@@ -84,11 +84,16 @@ def restore(place: Place, backup: Backup, services: Sequence[str], *, say: Calla
     Databases, broker and network elements must run, and no service. Raises BackupUnfit, RuntimeError.
     """
     uris = {service: place.uri(service) for service in SERVICES}
+    since = datetime.fromisoformat(backup.manifest["cut_at"]) - MARGIN
+    if missing := restore_replay.missing_since(services, uris, since):
+        raise BackupUnfit(
+            f"backup {backup.name} is too old to restore {', '.join(services)} alone: {'; '.join(missing)}. Nothing was"
+            " replaced; take a newer backup, or restore everything"
+        )
     for service in services:
         _database(backup, service, uris[service])
         migrate(service, uris[service])
         say(f"restored the database of {service}")
-    since = datetime.fromisoformat(backup.manifest["cut_at"]) - MARGIN
     broker = restore_broker.base_config(place.env)
     exchange = str(broker["EVENTS_EXCHANGE"])
     if set(services) == set(SERVICES):
@@ -100,6 +105,9 @@ def restore(place: Place, backup: Backup, services: Sequence[str], *, say: Calla
     if "order" in services:
         say(f"{restore_replay.send_again(place.journals(), uris['order'], since)} journalled requests are sent again")
     senders = {service: uris[service] for service in SERVICES if service != "gateway"}
+    for service, uri in senders.items():
+        if (before := restore_replay.forgets_before(service, uri)) is not None:
+            say(f"{service} has been pruned of what it handled before {before.isoformat()}: none of that is sent again")
     for service, count in restore_replay.resend(senders, exchange).items():
         say(f"{count} messages of {service} are sent again")
     if "activation" in services:

@@ -21,7 +21,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chassis import clock, dialect
+from chassis import clock, dialect, pruned
 from chassis.db import Tx
 from chassis.models import chassis_tables
 from chassis.table import Transition
@@ -66,12 +66,13 @@ def resend(uris: Mapping[str, str], exchange: str) -> dict[str, int]:
     """Mark as unsent what went to `exchange` and somebody does not know; returns how many messages, by sender."""
     acting = consumers()
     engines = {service: engine_of(uri) for service, uri in uris.items()}
+    remembered = {service: found for service, uri in uris.items() if (found := forgets_before(service, uri))}
     counts = dict.fromkeys(SERVICES, 0)
     for service, engine in engines.items():
         last = 0
         while rows := _sent_after(engine, last, exchange):
             last = rows[-1].id
-            again = _unknown(engines, acting, rows)
+            again = _unknown(engines, acting, remembered, rows)
             if again:
                 with engine.begin() as conn:
                     ids = [row.id for row in rows if row.message_id in again]
@@ -80,9 +81,36 @@ def resend(uris: Mapping[str, str], exchange: str) -> dict[str, int]:
     return {service: count for service, count in counts.items() if count}
 
 
+def forgets_before(service: str, uri: str) -> datetime | None:
+    """From when on a service surely still knows what it has handled; None where it was never pruned."""
+    table = module("mypage", "models").events if service == "mypage" else _INBOX
+    return _pruned_until(uri).get(table.name)
+
+
+def _pruned_until(uri: str) -> dict[str, datetime]:
+    """Empty also where the database is still that of a release that pruned nothing."""
+    with engine_of(uri).connect() as conn:
+        return pruned.until(conn) if sa.inspect(conn).has_table(_CHASSIS.pruned.name) else {}
+
+
+def missing_since(services: Sequence[str], uris: Mapping[str, str], since: datetime) -> list[str]:
+    """What services that are restored alone would need to be told of the time since then, and what was pruned.
+
+    Empty where the others still have everything.
+    """
+    others = [service for service in SERVICES if service not in (*services, "gateway")]
+    missing = []
+    for service in others:
+        gone = _pruned_until(uris[service])
+        for table in (_OUTBOX.name, module("mypage", "models").events.name):
+            if table in gone and gone[table] > since:
+                missing.append(f"{service} has been pruned of its {table} up to {gone[table].isoformat()}")
+    return missing
+
+
 def _sent_after(engine: sa.Engine, last: int, exchange: str) -> Sequence[Any]:
     query = (
-        sa.select(_OUTBOX.c.id, _OUTBOX.c.message_id, _OUTBOX.c.routing_key)
+        sa.select(_OUTBOX.c.id, _OUTBOX.c.message_id, _OUTBOX.c.routing_key, _OUTBOX.c.created_at)
         .where(_OUTBOX.c.id > last, _OUTBOX.c.sent_at.is_not(None), _OUTBOX.c.exchange == exchange)
         .order_by(_OUTBOX.c.id).limit(CHUNK)
     )
@@ -91,13 +119,18 @@ def _sent_after(engine: sa.Engine, last: int, exchange: str) -> Sequence[Any]:
 
 
 def _unknown(
-    engines: Mapping[str, sa.Engine], acting: Mapping[str, Sequence[str]], rows: Sequence[Any]
+    engines: Mapping[str, sa.Engine], acting: Mapping[str, Sequence[str]], remembered: Mapping[str, datetime],
+    rows: Sequence[Any],
 ) -> set[uuid.UUID]:
-    """Those of these messages that one of those who act on them has neither taken nor parked."""
+    """Those of these messages that one of those who act on them has neither taken nor parked.
+
+    What is so old that its inbox has been pruned of it counts as taken.
+    """
     wanted: dict[str, set[uuid.UUID]] = defaultdict(set)
     for row in rows:
         for service in acting.get(row.routing_key, ()):
-            wanted[service].add(row.message_id)
+            if service not in remembered or row.created_at >= remembered[service]:
+                wanted[service].add(row.message_id)
     return {one for service, ids in wanted.items() for one in ids - _known(engines[service], service, ids)}
 
 

@@ -33,16 +33,18 @@ def stream(
     """An event stream that says `change` whenever one of `interests` changes, until the caller's token ends.
 
     coalesce_s: changes within this time are one hint; long for a page that shows the work of everybody. Raises
-    Overloaded where too many streams are open.
+    TooManyRequests or Overloaded where too many streams are open.
     """
-    limits.stream(len(board))
+    give_back = limits.stream(view.by)
     events = hints(
         lambda: board.subscribe(*interests),
         lambda: seconds_until(view.by.expires_at),
         float(settings.get("PAGE_KEEP_ALIVE_S", KEEP_ALIVE_S)),
         coalesce_s,
     )
-    return Response(events, mimetype="text/event-stream", headers=STREAM_HEADERS)
+    response = Response(events, mimetype="text/event-stream", headers=STREAM_HEADERS)
+    response.call_on_close(give_back)
+    return response
 
 
 def hints(

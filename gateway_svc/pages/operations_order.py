@@ -95,13 +95,14 @@ class OrderDeskPages(Operated):
         )
         known: trace_parts.Known = parts["known"].required()
         order = parts["page"].value or ordering.journalled(self, order_id)
-        if order is None and not known.entries and not known.unreachable and not parts["page"].missing:
+        if order is None and known.is_nothing and not parts["page"].missing:
             raise NotFound(f"nobody knows order {order_id}")
         at = operations_saga.position(operations_rows.moments(known.entries, (order or {}).get("timeline", ())))
         return view.render(
             "operations/order.html", status, order_id=view.order, order=order, activation=known.activation,
             visit=known.visit, rows=operations_rows.rows(known.entries, view.t), at=at,
             saga=operations_saga, now=clock.utc_now(), unreachable=_silent(known, parts["page"].missing),
+            pruned=known.pruned,
             **{"revealed": False, "failure": None, "detail": None} | shown,
         )
 

@@ -16,7 +16,7 @@ from activation_svc import inventory
 from activation_svc.element_config import ElementConfig, resources_of
 from activation_svc.service import ActivationService
 from chassis.rpc_server import rpc
-from contracts.errors import Overloaded
+from contracts.errors import Invalid, Overloaded
 from contracts.events import FieldworkRejected, OrderCancelRequested, OrderPlaced, VisitCancelled
 from contracts.ids import new_id
 from element_sim.client import SimClient
@@ -172,42 +172,80 @@ def activation_under_test(
 
 
 class FarEnd:
-    """What the far end does with a visit request, and which ones reached it."""
+    """What the far end does with a visit request, and which ones reached it.
+
+    `calls`: the orders of each call. It has a defect with an order of `spoilt`, calls one of `invalid` so, and leaves
+    a call with one of `deadly` unanswered.
+    """
 
     mode: ClassVar[str] = "accepted"
-    asked: ClassVar[list[str]] = []
+    calls: ClassVar[list[list[str]]] = []
     spoilt: ClassVar[set[str]] = set()
+    invalid: ClassVar[set[str]] = set()
+    deadly: ClassVar[set[str]] = set()
+
+    @classmethod
+    def asked(cls) -> list[str]:
+        """Every order that was asked for, as often as it was."""
+        return [order_id for call in cls.calls for order_id in call]
+
+    @classmethod
+    def answer(cls, *order_ids: str) -> list[str]:
+        """What to say of each order of one call."""
+        cls.calls.append(list(order_ids))
+        if cls.mode == "hanging" or cls.deadly.intersection(order_ids):
+            eventlet.sleep(3)
+        if cls.mode == "overloaded":
+            raise Overloaded("too many visits are waiting", retry_after_s=0.2)
+        if cls.spoilt.intersection(order_ids):
+            raise ZeroDivisionError("a defect over there")
+        outcome = "cancelled" if cls.mode == "cancelled" else "accepted"
+        return ["invalid" if order_id in cls.invalid else outcome for order_id in order_ids]
 
 
-class SchedulingFarEnd:
-    """A service that answers in scheduling's place: accepted, cancelled, overloaded, hanging, or with a defect."""
+class FormerFarEnd:
+    """A service that answers in scheduling's place, as the release before did: asked for one order at a time."""
 
     name = "scheduling"
 
     @rpc
     def request_visit(self, order_id: str, customer: Any, address: Any, items: Any) -> dict[str, str]:
         """Answer as FarEnd says."""
-        FarEnd.asked.append(order_id)
-        if FarEnd.mode == "hanging":
-            eventlet.sleep(3)
-        if FarEnd.mode == "overloaded":
-            raise Overloaded("too many visits are waiting", retry_after_s=0.2)
-        if order_id in FarEnd.spoilt:
-            raise ZeroDivisionError("a defect over there")
-        return {"outcome": "cancelled" if FarEnd.mode == "cancelled" else "accepted"}
+        (outcome,) = FarEnd.answer(order_id)
+        if outcome == "invalid":
+            raise Invalid("customer: is none", [{"field": "customer", "message": "is none"}])
+        return {"outcome": outcome}
+
+
+class SchedulingFarEnd(FormerFarEnd):
+    """The same, as of today: asked for several orders together."""
+
+    @rpc
+    def request_visits(self, requests: list[Any]) -> list[dict[str, Any]]:
+        """Answer as FarEnd says."""
+        order_ids = [request["order_id"] for request in requests]
+        outcomes = FarEnd.answer(*order_ids)
+        error = Invalid("customer: is none").as_dict()
+        return [
+            {"order_id": order_id, "outcome": outcome, "error": error if outcome == "invalid" else None}
+            for order_id, outcome in zip(order_ids, outcomes, strict=True)
+        ]
 
 
 @contextmanager
-def scheduling_far_end(amqp_uri: str, mode: str = "accepted") -> Iterator[type[FarEnd]]:
+def scheduling_far_end(
+    amqp_uri: str, mode: str = "accepted", service: type[Any] = SchedulingFarEnd
+) -> Iterator[type[FarEnd]]:
     """Scheduling's stand-in on the virtual host, until the block ends."""
     FarEnd.mode = mode
-    FarEnd.asked.clear()
-    FarEnd.spoilt.clear()
+    FarEnd.calls.clear()
+    for orders in (FarEnd.spoilt, FarEnd.invalid, FarEnd.deadly):
+        orders.clear()
     config = {
         "AMQP_URI": amqp_uri, "RPC_MAX_QUEUE": 100, "RPC_PREFETCH": 10, "max_workers": 10, "HEARTBEAT": 10,
         "RPC_RETRY_AFTER_S": 1, "BASE": "",
     }
-    container = ServiceContainer(SchedulingFarEnd, config)
+    container = ServiceContainer(service, config)
     container.start()
     try:
         yield FarEnd

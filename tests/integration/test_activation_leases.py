@@ -12,6 +12,7 @@ from eventlet.event import Event
 
 from activation_svc import leases
 from activation_svc.elements import Elements
+from activation_svc.handover import Handover
 from activation_svc.models import Base
 from activation_svc.provisioning import Round
 from activation_svc.seed import seed
@@ -146,6 +147,36 @@ def test_a_restarted_instance_takes_up_at_once_what_its_killed_life_left(
         ), {"owner": str(leases.Owner("act-1", os.getpid(), "an-earlier-life"))})
     with activation_under_test(uri, vhost, process.client, process.port, INSTANCE_ID="act-1") as second:
         second.wait_for(order_id, "provisioned")
+
+
+def test_a_process_that_ends_lets_go_of_what_waits_in_it(
+    database: Callable[[str], str], vhost: str, process: SimProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = database("activation")
+    with activation_under_test(uri, vhost, process.client, process.port) as first:
+        monkeypatch.setattr(Handover, "take", lambda handover, limit: [])
+        order_id = first.place()
+        assert first.sql("select lease_owner is not null from activations") == [(True,)]
+    with engine(uri) as db, db.connect() as conn:
+        assert conn.execute(sa.text("select lease_owner from activations")).all() == [(None,)]
+    monkeypatch.undo()
+    with activation_under_test(uri, vhost, process.client, process.port, INSTANCE_ID="another") as second:
+        second.wait_for(order_id, "provisioned")
+
+
+def test_what_was_handed_over_in_a_killed_process_is_found_when_its_lease_ends(
+    activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handover, "hand", lambda handover, tx, works: None)
+    order_id = activation.place()
+    assert activation.get(order_id)["state"] == "provisioning"
+    for state in ("provisioning", "provisioned"):
+        wait_until(
+            lambda state=state: activation.sql("select state from activations where lease_until > now()") == [(state,)],
+            f"{state}, under a lease that nobody uses",
+        )
+        activation.sql("update activations set lease_until = now() - interval '1 second'")
+    wait_until(lambda: activation.get(order_id)["visit_attempts"], "asked for, though nobody is there")
 
 
 def test_leases_of_the_living_and_of_other_instances_are_left_alone(activation: ActivationUnderTest) -> None:

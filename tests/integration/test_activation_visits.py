@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
 
 import pytest
 
+from activation_svc.dependencies import VisitsProvider
 from contracts.ids import new_id
 from tests.harness.activation import (
     ActivationUnderTest,
     FarEnd,
+    FormerFarEnd,
     activation_under_test,
     cancel,
     own_nodes,
@@ -84,7 +88,7 @@ def test_an_accepted_visit_completes_the_activation(activation: ActivationUnderT
         activation.wait_for(order_id, "active")
         (completed,) = activation.tap.heard("activation_completed")
         assert [line.product for line in completed.lines] == ["internet-500", "tv-basic"]
-        assert set(FarEnd.asked) == {str(order_id)}, "again only where its answer came late"
+        assert set(FarEnd.asked()) == {str(order_id)}, "again only where its answer came late"
 
 
 def test_while_scheduling_hangs_calls_pause(activation: ActivationUnderTest, amqp_uri: str) -> None:
@@ -96,7 +100,7 @@ def test_while_scheduling_hangs_calls_pause(activation: ActivationUnderTest, amq
         wait_until(lambda: states(activation) == {"provisioned": 20}, lambda: str(states(activation)))
         # Three workers until the breaker opens, then one at a time, each with its deadline and a pause.
         allowed = 8 + (time.monotonic() - started)
-        assert len(far_end.asked) <= allowed, "20 orders must not queue up before a service that hangs"
+        assert len(far_end.calls) <= allowed, "20 orders must not queue up before a service that hangs"
         far_end.mode = "accepted"
         wait_until(lambda: states(activation) == {"active": 20}, lambda: str(states(activation)))
         assert len(activation.tap.heard("activation_completed", 20)) == 20
@@ -125,10 +129,72 @@ def test_a_defect_with_one_order_does_not_hold_up_the_others(activation: Activat
         activation.wait_for(orders[0], "active")
 
 
+@contextmanager
+def nobody_asked(activation: ActivationUnderTest) -> Iterator[None]:
+    """Nobody is asked for within the block, everybody after it."""
+    (visits,) = (each for each in activation.container.dependencies if isinstance(each, VisitsProvider))
+    visits._gate.leave(3600)
+    try:
+        yield
+    finally:
+        visits._gate.leave(None)
+
+
+def waiting_together(activation: ActivationUnderTest, count: int) -> list[UUID]:
+    """So many orders, provisioned."""
+    orders = [new_id() for _ in range(count)]
+    activation.handle(*(placed(order_id) for order_id in orders))
+    wait_until(lambda: states(activation) == {"provisioned": count}, lambda: str(states(activation)))
+    return orders
+
+
+def test_orders_that_wait_together_are_asked_for_in_one_call(activation: ActivationUnderTest, amqp_uri: str) -> None:
+    with scheduling_far_end(amqp_uri) as far_end:
+        with nobody_asked(activation):
+            orders = waiting_together(activation, 12)
+        wait_until(lambda: states(activation) == {"active": 12}, lambda: str(states(activation)))
+        assert [set(call) for call in far_end.calls] == [{str(order_id) for order_id in orders}]
+        assert len(activation.tap.heard("activation_completed", 12)) == 12
+
+
+def test_one_of_several_that_is_not_valid_waits_alone(activation: ActivationUnderTest, amqp_uri: str) -> None:
+    with scheduling_far_end(amqp_uri) as far_end:
+        with nobody_asked(activation):
+            orders = waiting_together(activation, 4)
+            far_end.invalid.add(str(orders[1]))
+        wait_until(lambda: states(activation) == {"provisioned": 1, "active": 3}, lambda: str(states(activation)))
+        assert activation.get(orders[1])["last_error"] == "scheduling says: customer: is none"
+        far_end.invalid.clear()
+        activation.wait_for(orders[1], "active")
+
+
+def test_a_scheduling_of_the_release_before_is_asked_for_one_at_a_time(
+    activation: ActivationUnderTest, amqp_uri: str
+) -> None:
+    with scheduling_far_end(amqp_uri, service=FormerFarEnd) as far_end:
+        with nobody_asked(activation):
+            orders = waiting_together(activation, 6)
+        wait_until(lambda: states(activation) == {"active": 6}, lambda: str(states(activation)))
+        assert set(far_end.asked()) == {str(order_id) for order_id in orders}
+
+
+def test_an_order_that_ends_every_call_it_is_in_does_not_hold_up_the_others(
+    activation: ActivationUnderTest, amqp_uri: str
+) -> None:
+    with scheduling_far_end(amqp_uri) as far_end:
+        with nobody_asked(activation):
+            orders = waiting_together(activation, 6)
+            far_end.deadly.add(str(orders[3]))
+        wait_until(lambda: states(activation) == {"provisioned": 1, "active": 5}, lambda: str(states(activation)))
+        assert activation.get(orders[3])["state"] == "provisioned"
+        far_end.deadly.clear()
+        activation.wait_for(orders[3], "active")
+
+
 def test_a_cancel_during_the_call_is_not_undone_by_its_answer(activation: ActivationUnderTest, amqp_uri: str) -> None:
     with scheduling_far_end(amqp_uri, "hanging") as far_end:
         order_id = activation.place()
-        wait_until(lambda: far_end.asked, "the request at the far end")
+        wait_until(lambda: far_end.calls, "the request at the far end")
         activation.handle(cancel(order_id))
         far_end.mode = "accepted"
         other = activation.place()

@@ -140,9 +140,11 @@ def test_its_locks_are_free_then_and_the_work_may_be_done_again(uri: str) -> Non
     lost.execute(sa.text("set idle_in_transaction_session_timeout = '500ms'"))
     lost.commit()
     dialect.lock(lost, [7])
+    lost.execute(ONE)
 
     with dialect.make_engine(uri, "order", 1).begin() as conn:
         dialect.lock(conn, [7])
+        conn.execute(ONE)
     error, _ = failure(lambda: lost.execute(ONE))
 
     assert is_passing(error), error

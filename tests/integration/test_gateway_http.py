@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -84,6 +84,27 @@ def test_streams_that_clients_left_are_gone(system: System, client: Client) -> N
         return "gateway_streams_open 0.0" in requests.get(f"{system.url}/metrics", timeout=10).text
 
     wait_until(none_is_open, "the gateway has noticed that the clients have left")
+
+
+def test_one_caller_cannot_take_all_streams(system: System, client: Client) -> None:
+    greedy, other = client.place()["order_id"], client.place()["order_id"]
+    most = int(system.env.get("SSE_MAX_STREAMS_OF_ONE", 20))
+    with ExitStack() as stack:
+        for _ in range(most):
+            next(stack.enter_context(stream(system, client, greedy)))
+        refused = client.request("GET", f"/api/orders/{greedy}/stream", as_=greedy)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
+        assert f"{most} streams" in refused.json()["detail"]
+        with stream(system, client, other) as arriving:
+            next(arriving)
+
+    def accepted() -> bool:
+        headers = {"Authorization": f"Bearer {client.token(greedy)}"}
+        url = f"{system.url}/api/orders/{greedy}/stream"
+        with requests.get(url, headers=headers, stream=True, timeout=DEADLINE_S) as response:
+            return response.status_code == 200
+
+    wait_until(accepted, "places that were given back can be taken again")
 
 
 def test_a_subscriber_sees_and_touches_one_order_only(client: Client) -> None:

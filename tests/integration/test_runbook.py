@@ -186,7 +186,7 @@ def test_events_published_again_bring_a_lost_page_back(system: System, client: C
     for table in ("pages", "events"):
         system.db("mypage", f"delete from {table} where order_id = cast(:id as uuid)", id=order_id)
     shown = shell("republish", order_id=order_id)
-    assert "'order': {'events': 1}" in shown and "'activation': {'events': 1}" in shown
+    assert "'order': {'events': 1, " in shown and "'activation': {'events': 1, " in shown
     wait_until(lambda: client.order(order_id).get("version") == page["version"], "the page is back")
     assert client.order(order_id) == page
 
@@ -216,10 +216,23 @@ def test_the_call_queue_shows_whom_to_call_and_what_is_flagged(
     client.wait_for_status(order_id, "cancelled")
 
 
+def test_an_operator_sees_what_is_pruned_and_prunes_now(system: System, shell: Shell) -> None:
+    old = uuid4()
+    system.db(
+        "order", "insert into outbox (message_id, exchange, routing_key, body, created_at, sent_at)"
+        " values (cast(:id as uuid), 'oss.events', 'order_placed', '', '2020-01-01T00:00:00Z', '2020-01-01T00:00:00Z')",
+        id=str(old),
+    )  # fmt: skip
+    shown = shell("pruning", "prune-now")
+    assert re.search(r"'rows': 1,\s+'table': 'outbox'", shown), shown
+    query = "select count(*) as n from outbox where message_id = cast(:id as uuid)"
+    wait_until(lambda: system.db("order", query, id=str(old)) == [{"n": 0}], "it has gone")
+
+
 def test_no_block_of_the_runbook_is_left_out() -> None:
     assert RUNBOOK.count("```python") == len(BLOCKS), "each Python block has a marker of its own"
     things = re.findall(r"^### (\d+)\. ", RUNBOOK, re.MULTILINE)
-    assert [int(number) for number in things] == list(range(1, 11)), "ten things"
+    assert [int(number) for number in things] == list(range(1, 12)), "eleven things"
     asked = set(re.findall(r'shell\(\n?\s*((?:"[a-z-]+"(?:, )?)+)', (ROOT / __file__).read_text(encoding="utf-8")))
     tested = {name for group in asked for name in re.findall(r'"([a-z-]+)"', group)}
     assert tested | {"prelude"} == BLOCKS.keys()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import eventlet
 import pytest
+from eventlet.queue import Queue
 from prometheus_client import REGISTRY
 
 from chassis.hints import WAITING_MAX, Hints
-from contracts.changes import EXCHANGE, Change
+from contracts.changes import EXCHANGE, Change, decode_all
 
 
 def a_feed_without_a_broker() -> Hints:
@@ -41,6 +43,20 @@ def test_hint_without_a_broker_is_dropped_and_counted() -> None:
 def test_hint_crosses_as_it_was() -> None:
     hint = Change("visits", "an-order", 7)
     assert Change.decode(hint.encode()) == hint
+    assert decode_all(hint.encode()) == [hint]
+
+
+def test_hints_that_come_together_travel_together_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed, sent = a_feed_without_a_broker(), Queue()
+    monkeypatch.setattr(feed._link, "publish", lambda body, *_, **__: sent.put(body))
+    hints = [Change("orders", f"order-{number}", number) for number in range(9)]
+    feed.announce(hints[:1])
+    running = eventlet.spawn(feed._run)
+    assert decode_all(sent.get(timeout=5)) == hints[:1]
+    for hint in hints[1:]:
+        feed.announce([hint])
+    assert decode_all(sent.get(timeout=5)) == hints[1:]
+    running.kill()
 
 
 @pytest.mark.parametrize("body", [
@@ -52,3 +68,8 @@ def test_hint_crosses_as_it_was() -> None:
 def test_what_is_no_hint_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
         Change.decode(body)
+    if body != b"[]":
+        with pytest.raises(ValueError):
+            decode_all(body)
+    with pytest.raises(ValueError):
+        decode_all(b'[%s, {"topic": "orders", "key": "a", "version": 1}]' % body)

@@ -1,23 +1,21 @@
-"""Logs, traces and metrics: what every line and span promises."""
+"""Logs and metrics: what every line promises."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import eventlet
 import pytest
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from chassis import logging as chassis_logging
-from chassis import metrics, tracing
-from chassis.tracing import Tracing
+from chassis import metrics
 
-TRACE_A, TRACE_B = "0af7651916cd43dd8448eb211c80319c", "1bf7651916cd43dd8448eb211c80319d"
-PARENT_A, PARENT_B = f"00-{TRACE_A}-b7ad6b7169203331-01", f"00-{TRACE_B}-b7ad6b7169203332-01"
+TRACE_A = "0af7651916cd43dd8448eb211c80319c"
+PARENT_A = f"00-{TRACE_A}-b7ad6b7169203331-01"
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +25,6 @@ def root_logger_put_back() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    with tracing.exporting_to(exporter):
-        yield exporter
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -120,6 +111,38 @@ def test_credentials_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
     assert "amqp://guest:[secret]@broker:5672//" in text
 
 
+def test_values_of_any_type_are_told_and_arguments_filled_in(capsys: pytest.CaptureFixture[str]) -> None:
+    chassis_logging.configure("order")
+    order_id = UUID("019abc12-0101-7234-8123-010123456789")
+    chassis_logging.get_logger("order").warning("took %d s", 3, order_id=order_id, at={1: order_id}, level="mine")
+    (line,) = lines(capsys)
+    assert (line["event"], line["order_id"], line["at"]) == ("took 3 s", str(order_id), {"1": str(order_id)})
+    assert (line["level"], line["logger"]) == ("warning", "order")
+
+
+def test_context_of_a_block_ends_with_it_and_what_a_call_says_itself_wins(capsys: pytest.CaptureFixture[str]) -> None:
+    chassis_logging.configure("order")
+    log = chassis_logging.get_logger("order")
+    with chassis_logging.bind(service="gateway", order_id="outer"):
+        with pytest.raises(ValueError), chassis_logging.bind(order_id="inner", message_id="m"):
+            log.info("inside", order_id="own")
+            raise ValueError
+        log.info("after")
+    log.info("outside")
+    told = [(line["service"], line.get("order_id"), line.get("message_id")) for line in lines(capsys)]
+    assert told == [("gateway", "own", "m"), ("gateway", "outer", None), ("order", None, None)]
+
+
+def test_what_is_below_the_level_is_not_even_composed(capsys: pytest.CaptureFixture[str]) -> None:
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise AssertionError("composed")
+
+    chassis_logging.configure("order", "warning")
+    chassis_logging.get_logger("order").info("quiet %s", Unspeakable(), value=Unspeakable())
+    assert lines(capsys) == []
+
+
 def test_log_context_stays_in_its_green_thread() -> None:
     seen: dict[str, str | None] = {}
 
@@ -132,91 +155,6 @@ def test_log_context_stays_in_its_green_thread() -> None:
         thread.wait()
     assert seen == {str(number): str(number) for number in range(5)}
     assert chassis_logging.bound("order_id") is None
-
-
-def test_span_continues_its_traceparent_and_names_its_trace_in_the_log(spans: InMemorySpanExporter) -> None:
-    assert tracing.current_traceparent() is None
-    with tracing.span("publish", "producer", PARENT_A, service="order", order_id="o-1", nothing=None):
-        traceparent = tracing.current_traceparent()
-        assert traceparent is not None and traceparent.startswith(f"00-{TRACE_A}-") and traceparent != PARENT_A
-        assert chassis_logging.bound("trace_id") == TRACE_A
-    (span,) = spans.get_finished_spans()
-    assert span.resource.attributes["service.name"] == "order"
-    assert dict(span.attributes or {}) == {"order_id": "o-1"}
-    assert chassis_logging.bound("trace_id") is None
-
-
-@pytest.mark.parametrize("broken", [None, "", "00-zz-zz-01", "x" * 5000, f"00-{'0' * 32}-b7ad6b7169203331-01", 7])
-def test_broken_traceparent_starts_a_new_trace(broken: Any) -> None:
-    with tracing.span("s", traceparent=broken):
-        assert tracing.current_trace_id() not in (None, TRACE_A)
-
-
-def test_event_of_a_batch_carries_on_its_orders_own_trace(spans: InMemorySpanExporter) -> None:
-    with tracing.span("batch", service="order"):
-        batch_trace = tracing.current_trace_id()
-        carried = tracing.carried_on(PARENT_B, "order_placed", service="order")
-        without = tracing.carried_on(None, "order_placed")
-    assert carried is not None and TRACE_B in carried and carried != PARENT_B
-    assert without is not None and str(batch_trace) in without
-    point = spans.get_finished_spans()[0]
-    assert [format(link.context.trace_id, "032x") for link in point.links] == [batch_trace]
-
-
-def a_worker(data: dict[str, Any], **entrypoint: Any) -> Any:
-    class Context(SimpleNamespace):
-        __hash__ = object.__hash__
-
-    return Context(
-        service_name="order", entrypoint=SimpleNamespace(method_name="on_events", **entrypoint), data=data, args=(),
-        kwargs={}, call_id="c",
-    )  # fmt: skip
-
-
-def run(worker: Any, error: Exception | None = None) -> None:
-    provider = Tracing()
-    provider.container = SimpleNamespace(service_name="order", config={})
-    provider.setup()
-    provider.worker_setup(worker)
-    provider.worker_result(worker, None, error and (type(error), error, None))
-
-
-def test_worker_runs_in_a_child_span_and_hands_it_on(spans: InMemorySpanExporter) -> None:
-    worker = a_worker({"traceparent": PARENT_A}, rpc_consumer=object())
-    run(worker)
-    (span,) = spans.get_finished_spans()
-    assert (span.name, span.kind.name) == ("order.on_events", "SERVER")
-    assert span.parent is not None and format(span.parent.trace_id, "032x") == TRACE_A
-    assert span.context is not None and format(span.context.span_id, "016x") in worker.data["traceparent"]
-    assert tracing.current_traceparent() is None
-
-
-def test_worker_of_a_batch_links_to_every_cause(spans: InMemorySpanExporter) -> None:
-    run(a_worker({"traceparents": [PARENT_A, PARENT_B, PARENT_A, "broken", None]}))
-    (span,) = spans.get_finished_spans()
-    assert span.parent is None and span.kind.name == "CONSUMER"
-    assert {format(link.context.trace_id, "032x") for link in span.links} == {TRACE_A, TRACE_B}
-    assert len(span.links) == 2
-
-
-def test_worker_of_one_message_is_its_child(spans: InMemorySpanExporter) -> None:
-    run(a_worker({"traceparents": [PARENT_B]}))
-    (span,) = spans.get_finished_spans()
-    assert span.parent is not None and format(span.parent.trace_id, "032x") == TRACE_B
-
-
-def test_defect_fails_the_span_and_an_answer_does_not(spans: InMemorySpanExporter) -> None:
-    class NotFound(Exception):
-        http_status = 404
-
-    run(a_worker({}), RuntimeError("defect"))
-    run(a_worker({}), NotFound("no such order"))
-    assert [span.status.status_code.name for span in spans.get_finished_spans()] == ["ERROR", "UNSET"]
-
-
-def test_untraced_entrypoint_makes_no_span(spans: InMemorySpanExporter) -> None:
-    run(a_worker({}, traced=False))
-    assert spans.get_finished_spans() == ()
 
 
 def test_metrics_are_exposed_in_prometheus_text() -> None:

@@ -56,7 +56,7 @@ def test_only_errors_that_say_nothing_against_the_work_pass(error: BaseException
 
 
 def a_session() -> Session:
-    return Session(MagicMock())
+    return Session(MagicMock(), on_broken=MagicMock())
 
 
 def test_a_broker_s_answer_settles_one_message_or_all_up_to_it() -> None:

@@ -178,5 +178,5 @@ def test_each_canvas_names_the_events_and_rpc_methods_of_its_service(service: st
     missing = {name for name in {*domain.CONSUMES, *emitted} if f"`{name}`" not in canvas}
     assert not missing, f"the canvas of {service} leaves out {sorted(missing)}"
     own = rpc_methods()[service].keys() - {"overview", "list_parked", "replay_parked", "drop_parked",
-                                           "republish_events", "order_messages"}
+                                           "republish_events", "order_messages", "show_pruning", "start_pruning"}
     assert not {name for name in own if name not in canvas}, f"the canvas of {service} leaves out RPC methods"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import eventlet
@@ -10,6 +11,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from contracts.errors import Overloaded, TooManyRequests
+from gateway_svc.auth import Caller
 from gateway_svc.extensions import MAX_WAITING, Limits
 from gateway_svc.ratelimit import SignInLock, TokenBuckets
 
@@ -121,11 +123,31 @@ def test_guessing_through_all_users_is_stopped_for_the_address_only() -> None:
         judged(True)
 
 
+def a_caller(name: str) -> Caller:
+    return Caller(name, "operator", datetime.max.replace(tzinfo=UTC))
+
+
 def test_streams_have_an_end() -> None:
     limits = some_limits(SSE_MAX_STREAMS=2)
-    limits.stream(1)
-    with pytest.raises(Overloaded):
-        limits.stream(2)
+    limits.stream(a_caller("kim"))
+    limits.stream(a_caller("lee"))
+    with pytest.raises(Overloaded, match="2 streams are open"):
+        limits.stream(a_caller("park"))
+
+
+def test_one_caller_takes_no_more_than_a_share_of_the_streams() -> None:
+    limits = some_limits(SSE_MAX_STREAMS=10, SSE_MAX_STREAMS_OF_ONE=2)
+    give_back, _ = limits.stream(a_caller("kim")), limits.stream(a_caller("kim"))
+    with pytest.raises(TooManyRequests, match="2 streams") as raised:
+        limits.stream(a_caller("kim"))
+    assert raised.value.retry_after_s
+    limits.stream(a_caller("lee"))
+    give_back()
+    give_back()
+    assert len(limits.streams) == 2
+    limits.stream(a_caller("kim"))
+    with pytest.raises(TooManyRequests):
+        limits.stream(a_caller("kim"))
 
 
 def test_only_proxies_of_ours_are_believed() -> None:

@@ -13,9 +13,11 @@ import pytest
 from chassis.rpc_client import NoRoute
 from contracts.ids import new_id
 from gateway_svc import sse
-from gateway_svc.changes import Board, Subscription
+from gateway_svc.changes import Board
+from gateway_svc.feeds import Feeds, Follower, View
 
 ORDER = new_id()
+VIEW = View(ORDER, "operator", None)
 
 
 def a_page(version: int, status: str = "placed") -> dict[str, Any]:
@@ -29,6 +31,7 @@ class Source:
         self.page = page
         self.error: Exception | None = None
         self.board = Board()
+        self.feeds = Feeds(self.board, at_once=2)
 
     def read(self) -> dict[str, Any]:
         if self.error is not None:
@@ -40,10 +43,10 @@ class Source:
         self.board.changed("orders", str(ORDER))
 
     def open(self, seen: int | None = None, left: Callable[[], float] = lambda: 3600.0) -> Iterator[bytes]:
-        def subscribe() -> AbstractContextManager[Subscription]:
-            return self.board.subscribe(("orders", str(ORDER)))
+        def follow() -> AbstractContextManager[Follower]:
+            return self.feeds.follow(VIEW, ("orders", str(ORDER)), self.read, self.feeds.page(VIEW, self.read))
 
-        return sse.stream(self.page, self.read, subscribe, seen, left, reread_s=0.05)
+        return sse.stream(follow, seen, left, reread_s=0.05)
 
 
 def shown(stream: Iterator[bytes]) -> tuple[int, dict[str, Any]]:
@@ -116,13 +119,13 @@ def test_a_stream_ends_with_its_token_and_leaves_nothing_behind() -> None:
     source = Source(a_page(1))
     times = iter([10.0, 10.0, 0.0])
     assert len(list(source.open(left=lambda: next(times)))) == 4
-    assert len(source.board) == 0
+    assert len(source.board) == len(source.feeds) == 0
 
     left = source.open()
     next(left)
-    assert len(source.board) == 1
+    assert len(source.board) == len(source.feeds) == 1
     left.close()  # type: ignore[attr-defined]
-    assert len(source.board) == 0
+    assert len(source.board) == len(source.feeds) == 0
 
 
 @pytest.mark.parametrize(("text", "version"), [

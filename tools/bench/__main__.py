@@ -23,6 +23,7 @@ from tools import rabbit
 from tools.bench import limits, load, plot, wrk
 from tools.bench.arrivals import arrivals
 from tools.bench.figures import Reading
+from tools.bench.growth import growth
 from tools.bench.host import FOLDER, Checkout, Host, other_checkout, running, this_checkout
 from tools.bench.load import SHORT, Size
 from tools.bench.replicas import replicas
@@ -37,11 +38,13 @@ KEPT = ROOT / "docs" / "bench"
 WARM_UP = 200
 SECTIONS: dict[str, Callable[[Host, Size], Reading]] = {
     "idle": load.idle, "intake-1": load.intake_1, "intake-32": load.intake_32, "batch": load.batch,
-    "arrivals": arrivals, "reads": load.reads, "streams": streams, "memory": load.memory, "replicas": replicas,
+    "arrivals": arrivals, "reads": load.reads, "streams": streams, "memory": load.memory, "growth": growth,
+    "replicas": replicas,
 }  # fmt: skip
-LIMITS, MEMORY, REPLICAS = "limits", "memory", "replicas"
-"""Limits come last and know what the batch cost. Memory is looked at in the last round only: it takes longest.
-Replicas are measured only where asked for: for `make scaling`."""
+LIMITS, MEMORY, GROWTH, REPLICAS = "limits", "memory", "growth", "replicas"
+"""Limits come last and know what the batch cost. Memory is looked at in the last round only: it takes longest. Growth
+fills the databases with a million orders, so it is done only where it is asked for, and best alone; so are
+replicas, for `make scaling`."""
 
 
 def turn(host: Host, names: Sequence[str], size: Size) -> tuple[Reading, list[str]]:
@@ -103,9 +106,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tools.bench", description=__doc__.split("\n", 1)[0])
     known = (*SECTIONS, LIMITS)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side; below five, 30 %% mean nothing")
-    usual = [name for name in known if name != REPLICAS]
-    parser.add_argument("--only", nargs="*", default=usual, choices=known, metavar="SECTION",
-                        help=f"of {', '.join(known)}")  # fmt: skip
+    parser.add_argument("--only", nargs="*", choices=known, metavar="SECTION",
+                        default=[each for each in known if each not in (GROWTH, REPLICAS)],
+                        help=f"of {', '.join(known)}; all but {GROWTH} and {REPLICAS} where none is named")  # fmt: skip
     parser.add_argument("--compare", metavar="REVISION", help="another revision, measured in turns with this checkout")
     parser.add_argument("--short", action="store_true", help="few orders, to see that it works")
     parser.add_argument("--orders", type=int, help="how many orders memory is looked at over (20000)")

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chassis import outbox
 from chassis.clock import new_uuid7
 from contracts.events import Event, VisitScheduled
 from scheduling_svc.models import Base as Scheduling
@@ -99,9 +98,14 @@ class Chain:
         """Events that lie in one outbox all at once (a visit for each of these orders); its relay alone works."""
         rows = self._host.query("scheduling", "select order_id::text from visits where order_id > %s", self._since)
         url = sa.make_url(self._host.database_address("scheduling")).set(drivername="postgresql+psycopg2")
-        table, now = Scheduling.metadata.tables["outbox"], datetime.now(UTC)
+        now = datetime.now(UTC)
+        waiting = [
+            {"message_id": event.event_id, "order_id": event.order_id, "exchange": "oss.events", "headers": {},
+             "routing_key": event.event_type, "body": event.encode(), "created_at": now}
+            for event in _visits((row[0] for row in rows), now)
+        ]  # fmt: skip
         with sa.create_engine(url, poolclass=sa.NullPool).begin() as conn:
-            outbox.add(conn, table, "oss.events", list(_visits((row[0] for row in rows), now)), now)
+            conn.execute(Scheduling.metadata.tables["outbox"].insert(), waiting)
         if len(rows) < 3 * RELAYED:
             self._wait(lambda: -self._unsent("scheduling"), 0, "scheduling's outbox is empty")
             return {}

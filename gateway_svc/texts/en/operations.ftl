@@ -16,6 +16,7 @@ ops-search-found = { $count ->
 }
 ops-search-newest = The newest { $count } orders
 ops-search-more = There are more; narrow the search by order number or serial.
+ops-pruned = This order is so old that its messages are no longer kept by: { $names }. Its page and the books stay.
 ops-silent = No answer in time from: { $names }. What follows is what the others know.
 ops-service = Service
 ops-service-order = Order

@@ -13,6 +13,7 @@ ops-search-none = “{ $typed }”에 맞는 주문이 없습니다.
 ops-search-found = 주문 { $count }건을 찾았습니다
 ops-search-newest = 가장 최근 주문 { $count }건
 ops-search-more = 더 있습니다. 주문번호 끝자리나 일련번호로 좁혀 보세요.
+ops-pruned = 오래된 주문이라 메시지를 더 이상 보관하지 않는 곳: { $names }. 주문 페이지와 장부는 그대로 남아 있습니다.
 ops-silent = 제시간에 응답하지 않은 곳: { $names }. 아래는 그 밖의 서비스가 알고 있는 내용입니다.
 ops-service = 서비스
 ops-service-order = 주문

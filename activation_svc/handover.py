@@ -1,0 +1,70 @@
+"""Orders that go on to their next step under the lease they have, within this process; no statement claims them.
+
+In memory only: what is lost with the process, or waits here for too long, is claimed from the database as before, once
+its lease has ended or was cleared at start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from activation_svc.leases import LEASE_S
+from chassis.db import Tx
+
+WAIT_S = LEASE_S / 3
+"""How long an order may wait here: what is begun then still has most of its lease."""
+
+T = TypeVar("T")
+
+
+class Handover(Generic[T]):
+    """To the workers of one step. `most`: how many may wait; `wake` calls the next worker that is idle."""
+
+    def __init__(self, most: int, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._wake, self._clock = most, wake, clock
+        self._waiting: deque[tuple[float, T]] = deque()
+        self.behind = True
+        """Whether orders that were not handed over may be due in the database."""
+
+    @property
+    def room(self) -> int:
+        """How many more may be handed over now."""
+        return max(0, self._most - len(self._waiting))
+
+    def hand(self, tx: Tx, works: Sequence[T]) -> None:
+        """Hand these over, which are leased in this transaction, once it has committed."""
+        if works:
+            tx.after_commit(lambda: self._put(works))
+
+    def leave(self, tx: Tx) -> None:
+        """Let a worker look into the database, once this transaction has committed."""
+        tx.after_commit(self.look)
+
+    def look(self) -> None:
+        """Let a worker look into the database."""
+        self.behind = True
+        self._wake()
+
+    def take(self, limit: int) -> list[T]:
+        """Up to `limit` orders that were handed over. Where some are left another worker is called."""
+        while self._waiting and self._waiting[0][0] < self._clock() - WAIT_S:
+            self._waiting.popleft()
+        taken = [self._waiting.popleft()[1] for _ in range(min(limit, len(self._waiting)))]
+        if self._waiting:
+            self._wake()
+        return taken
+
+    def close(self) -> list[T]:
+        """No more is handed over. Returns what still waits."""
+        self._most = 0
+        left = [work for _, work in self._waiting]
+        self._waiting.clear()
+        return left
+
+    def _put(self, works: Sequence[T]) -> None:
+        now = self._clock()
+        self._waiting.extend((now, work) for work in works)
+        self._wake()
