@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import simpy
@@ -20,8 +21,8 @@ from tools.scaling.costs import Costs, Figure, from_bench
 from tools.scaling.meter import Seen
 from tools.scaling.model import SHAPES, Cost, Linear, fitted, rounds
 from tools.scaling.parts import Disk, Node, Queue, Serial
-from tools.scaling.report import BEGIN, END, within
-from tools.scaling.search import lift_of, sustained
+from tools.scaling.report import BEGIN, END, picture, within
+from tools.scaling.search import LIFTS, lift_of, sustained
 from tools.scaling.simulation import ALL_NODES, Simulation
 
 NOTHING = Linear(0.0, 0.0)
@@ -190,6 +191,16 @@ def test_only_what_may_have_several_gets_several() -> None:
     assert may_have_several("activation", Rules(shards=True))
 
 
+def test_gateways_are_added_until_they_mostly_hear_of_each_other_s_orders() -> None:
+    costs = costs_of(request=Linear(0.0, 10.0), hear=Linear(0.0, 1.0))
+    machine = replace(LARGE, nodes=50, cores=4)
+    as_it_is, lifted = placed(costs, machine, Rules()), placed(costs, machine, Rules(hints=True))
+    assert as_it_is.limit == "hints"
+    assert 30 < as_it_is.counts["gateway"] < 60
+    assert lifted.rate > 3 * as_it_is.rate
+    assert lift_of(f"node of {as_it_is.limit}", Rules()) == (Rules(hints=True), LIFTS["hints"][1])
+
+
 def test_figures_come_from_the_bench_with_where_they_come_from(tmp_path: Path) -> None:
     def found(section: str, title: str, value: float) -> Found:
         return Found(Name(section, title, ""), (value, value))
@@ -216,3 +227,16 @@ def test_only_the_generated_part_of_the_page_changes() -> None:
     assert within(page, "new") == f"# Scaling\nbefore\n{BEGIN}\nnew\n{END}\nafter\n"
     with pytest.raises(ValueError, match="there is no"):
         within("# Scaling\n", "new")
+
+
+def test_the_picture_has_a_point_for_each_size_and_is_well_formed() -> None:
+    costs = costs_of(place=Linear(0.0, 1.0))
+
+    def found(nodes: int, rate: float) -> search.Found:
+        cluster = fixed(costs, replace(LARGE, nodes=nodes), Rules(), Counter())
+        return search.Found(cluster, rate, ALL_NODES, {}, 10.0, 20.0, {})
+
+    drawn = picture([found(1, 150.0), found(100, 200.0)], [found(1, 150.0), found(100, 9000.0)])
+    circles = [each for each in ElementTree.fromstring(drawn).iter() if each.tag.endswith("circle")]
+    assert len(circles) == 4
+    assert ">9000<" in drawn

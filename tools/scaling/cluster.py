@@ -22,6 +22,8 @@ FOLLOWER = 0.5
 """What a follower of a quorum queue or a standby of a database spends, as a part of what the leader does: assumed."""
 SLACK = 0.6
 """What may have several is used at most so much of what the busiest is that may not: its wait would add to that."""
+MOSTLY = 0.8
+"""Of what a gateway does: where hearing of changes is that much, another gateway does not help."""
 WORTH = 0.002
 """A further process must add so much to the rate: each costs something idle, and makes batches smaller."""
 FULL = 0.9
@@ -154,10 +156,12 @@ def placed(costs: Mapping[str, Cost], machine: Machine, rules: Rules) -> Cluster
         used = {kind: load[kind] / _cores(kind, machine) / counts[kind] for kind in load}
         busiest = max(several, key=lambda kind: used[kind])
         limits = {kind: used[kind] for kind in load if kind not in several}
-        limits["hints"] = heard(costs, rules, counts["gateway"]) / counts["gateway"]
-        limit = max(limits, key=lambda kind: limits[kind])
-        if used[busiest] < SLACK * limits[limit] or (busiest == "gateway" and limit == "hints"):
-            return replace(tried if tried.rate >= best.rate else best, limit=limit)
+        if not rules.hints:
+            limits["hints"] = costs["hear"].process.each
+        limit = max(limits, key=lambda kind: limits[kind], default="")
+        heard_only = busiest == "gateway" and limits.get("hints", 0.0) > MOSTLY * used["gateway"]
+        if heard_only or used[busiest] < SLACK * limits.get(limit, 0.0):
+            return replace(tried if tried.rate >= best.rate else best, limit="hints" if heard_only else limit)
         counts[busiest] += 1
     assert best is not None
     return best

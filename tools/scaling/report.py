@@ -132,30 +132,27 @@ def within(page: str, block: str) -> str:
     return f"{before}{BEGIN}\n{block.strip()}\n{END}{after}"
 
 
-def picture(as_it_is: Sequence[Found], lifted: Sequence[Found]) -> str:
-    """Orders/s by nodes, both on scales of powers of ten."""
-    curves = {"as it is": as_it_is, "with every limit lifted": lifted}
-    top = math.ceil(math.log10(max(found.rate for found in (*as_it_is, *lifted))))
-    bottom = math.floor(math.log10(min(found.rate for found in (*as_it_is, *lifted))))
+class _Scale:
+    """Where nodes and orders/s are in the picture: both on scales of powers of ten."""
 
-    def at(nodes: float, rate: float) -> tuple[float, float]:
+    def __init__(self, rates: Sequence[float]) -> None:
+        self.bottom, self.top = math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates)))
+
+    def at(self, nodes: float, rate: float) -> tuple[float, float]:
         x = EDGE + (WIDTH - 2 * EDGE) * math.log10(nodes) / 2
-        return x, HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (math.log10(rate) - bottom) / (top - bottom)
+        share = (math.log10(rate) - self.bottom) / max(1, self.top - self.bottom)
+        return x, HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * share
 
+
+def picture(as_it_is: Sequence[Found], lifted: Sequence[Found]) -> str:
+    """Orders/s by nodes, as it is and with every limit lifted."""
+    scale = _Scale([found.rate for found in (*as_it_is, *lifted)])
     style = "font-family: sans-serif; font-size: 12px; background: #fff"
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" style="{style}">']
-    for power in range(bottom, top + 1):
-        _, y = at(1, 10**power)
-        parts.append(f'<line x1="{EDGE}" x2="{WIDTH - EDGE}" y1="{y:.1f}" y2="{y:.1f}" stroke="#d0d7de"/>'
-                     f'<text x="{EDGE - 8}" y="{y + 4:.1f}" text-anchor="end">{10**power}</text>')  # fmt: skip
-    for found in as_it_is:
-        x, y = at(found.cluster.machine.nodes, 10**bottom)
-        parts.append(f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{found.cluster.machine.nodes}</text>')
-    nodes = f"nodes of {as_it_is[0].cluster.machine.cores} cores"
-    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 18}" text-anchor="middle">{nodes}</text>')
-    parts.append('<text x="10" y="24">orders/s until visible</text>')
-    for (name, curve), colour in zip(curves.items(), reversed(COLOURS), strict=True):
-        points = [at(found.cluster.machine.nodes, found.rate) for found in curve]
+    parts += _axes(scale, as_it_is)
+    curves = {"as it is": (as_it_is, COLOURS[1]), "with every limit lifted": (lifted, COLOURS[0])}
+    for name, (curve, colour) in curves.items():
+        points = [scale.at(found.cluster.machine.nodes, found.rate) for found in curve]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for (x, y), found in zip(points, curve, strict=True):
@@ -164,3 +161,17 @@ def picture(as_it_is: Sequence[Found], lifted: Sequence[Found]) -> str:
         x, y = points[-1]
         parts.append(f'<text x="{x:.1f}" y="{y - 22:.1f}" text-anchor="end" fill="{colour}">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _axes(scale: _Scale, curve: Sequence[Found]) -> list[str]:
+    parts = []
+    for power in range(scale.bottom, scale.top + 1):
+        _, y = scale.at(1, 10**power)
+        parts.append(f'<line x1="{EDGE}" x2="{WIDTH - EDGE}" y1="{y:.1f}" y2="{y:.1f}" stroke="#d0d7de"/>'
+                     f'<text x="{EDGE - 8}" y="{y + 4:.1f}" text-anchor="end">{10**power}</text>')  # fmt: skip
+    for nodes in (found.cluster.machine.nodes for found in curve):
+        x, y = scale.at(nodes, 10**scale.bottom)
+        parts.append(f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{nodes}</text>')
+    below = f"nodes of {curve[0].cluster.machine.cores} cores"
+    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 18}" text-anchor="middle">{below}</text>')
+    return [*parts, '<text x="10" y="24">orders/s until visible</text>']
