@@ -18,7 +18,7 @@ from psycopg2 import extensions
 
 from chassis.connection import Transacting
 
-_EXPLAINED = re.compile(rb"\s*(select|insert|update|delete|with)\b", re.IGNORECASE)
+_EXPLAINED = re.compile(rb"\s*(select|insert|update|delete|with|execute)\b", re.IGNORECASE)
 _EXPLAIN = b"explain (analyze, buffers, timing off, format json) "
 
 
@@ -73,7 +73,9 @@ def _rows(node: dict[str, Any]) -> int:
     if ("Relation Name" not in node and "Index Name" not in node) or node["Node Type"] == "ModifyTable":
         return 0
     removed = sum(node.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck"))
-    return int((node["Actual Rows"] + removed) * node["Actual Loops"])
+    # The rows of a bitmap are those entries of its indexes that are counted there.
+    found = 0 if node["Node Type"] == "Bitmap Heap Scan" else node["Actual Rows"]
+    return int((found + removed) * node["Actual Loops"])
 
 
 def _blocks(plan: dict[str, Any]) -> int:
@@ -86,7 +88,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watched:
     send = Transacting.with_all_that_waits
 
     def explained(self: Any, statement: bytes) -> bytes:
-        if not watched.on or not self.transacting:
+        if not watched.on:
             return send(self, statement)
         ahead, self._waiting_statements = self._waiting_statements, []
         plain = extensions.cursor(self)
@@ -97,6 +99,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watched:
             plain.execute(each)
         if _EXPLAINED.match(statement):
             watched.explain(self, statement)
+        if not self.transacting:
+            plain.execute("commit")
         return statement
 
     monkeypatch.setattr(Transacting, "with_all_that_waits", explained)
