@@ -7,7 +7,7 @@ PY := .venv/bin/python
 BROWSER_TESTS := tests/browser --confcutdir=tests/browser -p no:pytest_nameko
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test lane-pages lane-drills test-browser check audit-deps shell audit backup restore drill bench bench-elements bench-pages screenshots lock image image-smoke sbom clean
+.PHONY: help setup run up down test lane-pages lane-drills test-browser check audit-deps shell audit backup restore drill bench scaling bench-elements bench-pages screenshots lock image image-smoke sbom clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -49,6 +49,9 @@ drill: setup ## outages, faults and rollouts, kept in docs/drills.md; DRILL=rand
 
 bench: setup ## orders a second, times, CPU an order by process, memory, raw limits; BENCH_ARGS="--compare REV --keep"
 	@PYTHONWARNINGS=ignore $(PY) -m tools.bench $(BENCH_ARGS)
+
+scaling: setup ## clusters of 1 to 100 nodes, simulated from docs/bench/costs.json; writes docs/scaling.md and .svg
+	@PYTHONWARNINGS=ignore $(PY) -m tools.scaling $(SCALING_ARGS)
 
 bench-elements: setup ## time and CPU of an activation, on real network elements and on the simulator
 	@PYTHONWARNINGS=ignore $(PY) -m tools.bench.elements $(BENCH_ARGS)

@@ -26,10 +26,12 @@ from tools.bench.figures import Reading
 from tools.bench.growth import growth
 from tools.bench.host import FOLDER, Checkout, Host, other_checkout, running, this_checkout
 from tools.bench.load import SHORT, Size
+from tools.bench.replicas import replicas
 from tools.bench.report import Side, document, table
 from tools.bench.streams import streams
 from tools.packages import PackagesMissing, ensure
 from tools.paths import ROOT
+from tools.scaling.costs import from_bench
 from tools.waiting import NotInTime
 
 KEPT = ROOT / "docs" / "bench"
@@ -37,10 +39,12 @@ WARM_UP = 200
 SECTIONS: dict[str, Callable[[Host, Size], Reading]] = {
     "idle": load.idle, "intake-1": load.intake_1, "intake-32": load.intake_32, "batch": load.batch,
     "arrivals": arrivals, "reads": load.reads, "streams": streams, "memory": load.memory, "growth": growth,
+    "replicas": replicas,
 }  # fmt: skip
-LIMITS, MEMORY, GROWTH = "limits", "memory", "growth"
+LIMITS, MEMORY, GROWTH, REPLICAS = "limits", "memory", "growth", "replicas"
 """Limits come last and know what the batch cost. Memory is looked at in the last round only: it takes longest. Growth
-fills the databases with a million orders, so it is done only where it is asked for, and best alone."""
+fills the databases with a million orders, so it is done only where it is asked for, and best alone; so are
+replicas, for `make scaling`."""
 
 
 def turn(host: Host, names: Sequence[str], size: Size) -> tuple[Reading, list[str]]:
@@ -103,8 +107,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     known = (*SECTIONS, LIMITS)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side; below five, 30 %% mean nothing")
     parser.add_argument("--only", nargs="*", choices=known, metavar="SECTION",
-                        default=[each for each in known if each != GROWTH],
-                        help=f"of {', '.join(known)}; all but {GROWTH} where none is named")  # fmt: skip
+                        default=[each for each in known if each not in (GROWTH, REPLICAS)],
+                        help=f"of {', '.join(known)}; all but {GROWTH} and {REPLICAS} where none is named")  # fmt: skip
     parser.add_argument("--compare", metavar="REVISION", help="another revision, measured in turns with this checkout")
     parser.add_argument("--short", action="store_true", help="few orders, to see that it works")
     parser.add_argument("--orders", type=int, help="how many orders memory is looked at over (20000)")
@@ -134,7 +138,13 @@ def main() -> int:
     other = sides[1] if len(sides) > 1 else None
     made = {"measured": began.strftime("%Y-%m-%d"), "setting": setting(), "short": args.short}
     print("\n" + table(sides[0], other))
-    _keep(KEPT if args.keep else FOLDER, document(sides[0], other, made), plot.svg(sides))
+    folder = KEPT if args.keep else FOLDER
+    if names != [REPLICAS]:
+        _keep(folder, document(sides[0], other, made), plot.svg(sides))
+    if REPLICAS in names and not failed:
+        about = made | {"commit": sides[0].commit, "rounds": args.rounds}
+        (folder / "costs.json").write_text(from_bench(sides[0].found, about).text(), encoding="utf-8")
+        print(f"\nwhat make scaling reads: {folder.relative_to(ROOT)}/costs.json")
     for text in failed:
         print(f"not measured: {text}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,7 +1,7 @@
 /* What RabbitMQ can do at most with the messages that orders cause: one process publishes, another one consumes.
 
-   amqp_limit ORDERS EVENTS TRANSIENT BODY_BYTES WINDOW
-     EVENTS      persistent messages an order, each to two quorum queues
+   amqp_limit ORDERS EVENTS TRANSIENT BODY_BYTES WINDOW [QUEUES]
+     EVENTS      persistent messages an order, each to QUEUES quorum queues: two, or one
      TRANSIENT   messages an order that need not survive (RPC and hints), to one classic queue
      WINDOW      messages that may be unconfirmed, and deliveries that one acknowledgement takes together
    AMQP_HOST, AMQP_PORT, AMQP_USER, AMQP_PASSWORD, AMQP_VHOST say where. Prints {"seconds": ...} and ends with 0. */
@@ -19,6 +19,7 @@
 #define TRANSIENT_QUEUE "bench.limit.transient"
 
 static const char *const quorum_queues[] = {"bench.limit.1", "bench.limit.2"};
+static int queues = 2;
 
 static void stop(const char *what) {
   fprintf(stderr, "amqp_limit: %s\n", what);
@@ -55,7 +56,7 @@ static void declare(amqp_connection_state_t connection) {
   amqp_table_entry_t kind = {.key = amqp_cstring_bytes("x-queue-type"),
                              .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes("quorum")}};
   amqp_table_t arguments = {.num_entries = 1, .entries = &kind};
-  for (int at = 0; at < 2; at++) {
+  for (int at = 0; at < queues; at++) {
     amqp_bytes_t queue = amqp_cstring_bytes(quorum_queues[at]);
     amqp_queue_declare(connection, 1, queue, 0, 1, 0, 0, arguments);
     check(connection, "quorum queue refused");
@@ -67,7 +68,7 @@ static void declare(amqp_connection_state_t connection) {
 }
 
 static void drop(amqp_connection_state_t connection) {
-  for (int at = 0; at < 2; at++) amqp_queue_delete(connection, 1, amqp_cstring_bytes(quorum_queues[at]), 0, 0);
+  for (int at = 0; at < queues; at++) amqp_queue_delete(connection, 1, amqp_cstring_bytes(quorum_queues[at]), 0, 0);
   amqp_queue_delete(connection, 1, amqp_cstring_bytes(TRANSIENT_QUEUE), 0, 0);
   amqp_exchange_delete(connection, 1, amqp_cstring_bytes(EXCHANGE), 0);
 }
@@ -78,7 +79,7 @@ static void consume(long durable, long transient, long window) {
   amqp_channel_open(connection, 2);
   check(connection, "no second channel");
   amqp_basic_qos(connection, 1, 0, (uint16_t)(2 * window), 0);
-  for (int at = 0; at < 2; at++)
+  for (int at = 0; at < queues; at++)
     amqp_basic_consume(connection, 1, amqp_cstring_bytes(quorum_queues[at]), amqp_empty_bytes, 0, 0, 0,
                        amqp_empty_table);
   amqp_basic_consume(connection, 2, amqp_cstring_bytes(TRANSIENT_QUEUE), amqp_empty_bytes, 0, 1, 0, amqp_empty_table);
@@ -138,14 +139,15 @@ static void publish(amqp_connection_state_t connection, long orders, int events,
 }
 
 int main(int argc, char **argv) {
-  if (argc != 6) stop("ORDERS EVENTS TRANSIENT BODY_BYTES WINDOW");
+  if (argc == 7) queues = atoi(argv[6]);
+  if ((argc != 6 && argc != 7) || queues < 1 || queues > 2) stop("ORDERS EVENTS TRANSIENT BODY_BYTES WINDOW [QUEUES]");
   long orders = atol(argv[1]), window = atol(argv[5]);
   int events = atoi(argv[2]), transients = atoi(argv[3]), bytes = atoi(argv[4]);
   amqp_connection_state_t connection = connected();
   declare(connection);
   pid_t consumer = fork();
   if (consumer == 0) {
-    consume(orders * events * 2, orders * transients, window);
+    consume(orders * events * queues, orders * transients, window);
     _exit(0);
   }
   struct timespec began, ended;

@@ -57,6 +57,11 @@ RATE, P50, P99 = "answered", "p50", "p99"
 ALL = "all of ours"
 VISIBLE = "until visible"
 
+IDLE_ALONE, ONE, WHOLE = "replicas: idle", "replicas: one order after another", "replicas: whole system"
+SERIAL = "replicas: one of a kind"
+INTAKE_ALONE, PLACING, RELAY = "replicas: a gateway alone", "replicas: journal to order", "replicas: one relay"
+DRAINED = {name: f"replicas: {name}'s backlog" for name in ("activation", "order", "mypage", "fieldwork")}
+
 GOALS: Mapping[tuple[str, str], Goal] = {
     (BATCH, ALL): Goal(7),
     (INTAKE_1, ALL): Goal(18),
@@ -71,6 +76,11 @@ GOALS: Mapping[tuple[str, str], Goal] = {
     (MEMORY, "our processes, growth in the second half"): Goal(2),
 }
 """By section and title; docs/bench/README.md says where they come from."""
+
+
+def of_each(processes: int) -> str:
+    """How figures are titled that were measured with so many processes of each service."""
+    return f"{processes} of each"
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -84,13 +84,32 @@ def _git(*arguments: str) -> str:
 
 @dataclass
 class Host:
-    """A running system: where it is, its whole environment, and its processes' ids by name."""
+    """A running system: where it is, its whole environment, and by name its processes' ids and HTTP addresses."""
 
     url: str
     env: dict[str, str]
     pids: dict[str, int]
+    urls: dict[str, str]
     folder: Path
+    _child: subprocess.Popen[str]
     _connections: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that run, each with a database of its own."""
+        return tuple(name for name in SERVICES if f"{name.upper()}_DB_URI" in self.env)
+
+    def tell(self, do: str, *names: str) -> None:
+        """Stop, start, add or remove processes (`host_child.py` says how). Raises NotInTime where it went wrong."""
+        if not names:
+            return
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps({"do": do, "names": names}) + "\n")
+        self._child.stdin.flush()
+        about = _about(self._child)
+        if about is None or "error" in about:
+            raise NotInTime(f"{do} {', '.join(names)}: {about['error'] if about else 'the system ended'}")
+        self.pids, self.urls = about["pids"], about["urls"]
 
     def db(self, service: str) -> Any:
         """A connection to a service's database that commits each statement; kept."""
@@ -143,7 +162,7 @@ def running(checkout: Checkout, folder: Path) -> Iterator[Host]:
         if about is None:
             end = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
             raise NotInTime(f"the system of {checkout.name} did not start:\n{end}")
-        host = Host(about["url"], about["env"], about["pids"], folder)
+        host = Host(about["url"], about["env"], about["pids"], about["urls"], folder, child)
         try:
             yield host
         finally:

@@ -4,6 +4,13 @@
 
 `tools.bench.host` runs this file with any checkout as working folder and PYTHONPATH, so it uses no more of that
 checkout than System and Nodes. SETTINGS is JSON: settings over those of production.
+
+Each line of its input is a command in JSON, `{"do": "stop", "names": ["order", "order-2"]}`, and is answered with a
+line of JSON: how to reach the system now, or `{"error": ...}`.
+
+    stop, start     processes by their names; started ones are ready when it answers
+    add             one more process of each of these services
+    remove          processes that were added
 """
 
 from __future__ import annotations
@@ -12,6 +19,7 @@ import json
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +34,36 @@ def _say(text: str) -> None:
 
 def _about(system: System) -> dict[str, Any]:
     children = [child for part in system.nodes.parts for child in part.children]
-    pids = {child.name: child.pid for child in (*children, *system.processes.values())}
-    return {"url": system.url, "env": system.env, "pids": pids}
+    pids = {child.name: child.pid for child in (*children, *system.processes.values()) if child.alive}
+    urls = {name: system.service_url(name) for name in system.processes}
+    return {"url": system.url, "env": system.env, "pids": pids, "urls": urls}
+
+
+def _carry_out(system: System, do: str, names: Sequence[str]) -> None:
+    """Carry out one command, on all its processes at the same time. Raises what System raises."""
+    if do == "stop":
+        for name in names:
+            system.processes[name].ask_to_stop()
+        for name in names:
+            system.stop(name)
+    elif do == "remove":
+        for name in names:
+            system.remove_replica(name)
+    else:
+        started = [system.add_replica(name, wait=False) for name in names] if do == "add" else names
+        for name in started:
+            system.start(name, wait=False)
+        for name in started:
+            system.wait_ready(name)
+
+
+def _answer(system: System, line: str) -> dict[str, Any]:
+    """What came of a command. Whatever went wrong is for the one who asked to judge."""
+    try:
+        _carry_out(system, **json.loads(line))
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    return _about(system)
 
 
 def _leave(signum: int, frame: Any) -> None:
@@ -47,7 +83,8 @@ def main(folder: Path, settings: dict[str, str]) -> int:
         nodes.start()
         system.up()
         print(json.dumps(_about(system)), flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:
+            print(json.dumps(_answer(system, line)), flush=True)
     finally:
         system.down()
         nodes.remove()

@@ -107,18 +107,23 @@ def _database(host: Host, orders: int, batch: int) -> Reading:
 
 
 def _broker(host: Host, orders: int) -> Reading:
+    seconds, cpu_s = broker(host, orders, EVENTS, TRANSIENT)
+    return {
+        Name(LIMITS, f"{BROKER}, window of {WINDOW}", CPU_MS): 1000 * cpu_s / orders,
+        Name(LIMITS, f"{BROKER}, window of {WINDOW}", "orders/s"): orders / seconds,
+    }
+
+
+def broker(host: Host, orders: int, events: int, transient: int, queues: int = 2) -> tuple[float, float]:
+    """Send and consume so many messages an order, an event to so many queues; seconds and the broker's CPU seconds."""
     address = urlsplit(host.env["AMQP_URI"])
     client = _compiled()
     where = {"AMQP_HOST": str(address.hostname), "AMQP_PORT": str(address.port), "AMQP_VHOST": address.path[1:],
              "AMQP_USER": unquote(address.username or ""), "AMQP_PASSWORD": unquote(address.password or "")}
     before = cost.all_cpu_s(host.pids)
-    arguments = [str(number) for number in (orders, EVENTS, TRANSIENT, BODY_BYTES, WINDOW)]
+    arguments = [str(number) for number in (orders, events, transient, BODY_BYTES, WINDOW, queues)]
     seconds = float(json.loads(_run([str(client), *arguments], where))["seconds"])
-    spent = cost.spent(before, cost.all_cpu_s(host.pids))
-    return {
-        Name(LIMITS, f"{BROKER}, window of {WINDOW}", CPU_MS): 1000 * spent[BROKER] / orders,
-        Name(LIMITS, f"{BROKER}, window of {WINDOW}", "orders/s"): orders / seconds,
-    }
+    return seconds, cost.spent(before, cost.all_cpu_s(host.pids))[BROKER]
 
 
 def _compiled() -> Path:

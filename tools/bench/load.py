@@ -34,7 +34,10 @@ LINES = 5000
 
 @dataclass(frozen=True)
 class Size:
-    """How much of each: seconds of a closed or open loop, orders of a batch, for memory, stored before; streams."""
+    """How much of each: seconds of a closed or open loop, orders of a batch, for memory, stored before; streams.
+
+    backlog: orders that come to a gateway alone, and are then one service's backlog after the other's.
+    """
 
     seconds: int = 10
     batch: int = 2000
@@ -43,9 +46,12 @@ class Size:
     limit_orders: int = 4000
     idle_s: int = 10
     stored: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    backlog: int = 1600
 
 
-SHORT = Size(seconds=3, batch=100, memory=200, streams=50, limit_orders=400, idle_s=2, stored=(500, 2_000))
+SHORT = Size(
+    seconds=3, batch=100, memory=200, streams=50, limit_orders=400, idle_s=2, stored=(500, 2_000), backlog=300
+)
 
 
 def warm_up(host: Host, orders: int) -> None:

@@ -19,12 +19,12 @@ STILL_S = 0.3
 
 
 class Watch:
-    """Orders that come after this moment. Their ids grow with time, so the newest one there is tells them apart."""
+    """Orders that come after this moment. Their ids grow with time, so the newest one there was tells them apart."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         newest = host.query("order", "select order_id::text from orders order by order_id desc limit 1")
-        self._since = newest[0][0] if newest else str(UUID(int=0))
+        self.newest: str = newest[0][0] if newest else str(UUID(int=0))
 
     def placed(self) -> int:
         """How many are in the order book."""
@@ -52,11 +52,11 @@ class Watch:
             time.sleep(LOOK_S)
 
     def _count(self, service: str, statement: str) -> int:
-        return int(self._host.query(service, statement, self._since)[0][0])
+        return int(self._host.query(service, statement, self.newest)[0][0])
 
     def _statuses(self) -> str:
         statement = "select status, count(*) from pages where order_id > %s group by status"
-        return ", ".join(f"{count} {status}" for status, count in self._host.query("mypage", statement, self._since))
+        return ", ".join(f"{count} {status}" for status, count in self._host.query("mypage", statement, self.newest))
 
 
 class Eye:
