@@ -38,7 +38,7 @@ from tests.harness.activation import activation_under_test, scheduling_far_end
 from tests.harness.aged import ago, pruner_of
 from tests.harness.containers import running, wiretap
 from tests.harness.elements import simulator
-from tests.harness.grown import ROWS, STORED, Grown, grown
+from tests.harness.grown import STORED, Grown, grown, is_dear
 from tests.harness.orders import place_order
 from tools.paths import ROOT
 from tools.waiting import wait_until
@@ -241,8 +241,13 @@ def test_a_statement_that_reads_a_table_as_a_whole_is_found(grown: Callable[[str
         desk.watched.on = True
         conn.execute(sa.text("select count(*) from audit_log where action = 'x'"))
         conn.execute(sa.text("select id from audit_log order by id offset 50000 limit 1"))
+        conn.execute(sa.text("set enable_seqscan = off"))
+        conn.execute(sa.text("select order_id from audit_log where at = now()"))
+        conn.execute(sa.text("select order_id from audit_log order by id desc limit 50"))
         desk.watched.on = False
     store.dispose()
-    first, second = desk.watched.reads[-2:]
-    assert first.whole_tables and first.rows > STORED * 0.9
-    assert second.rows > ROWS, "an offset is counted as well"
+    whole, offset, whole_index, good = desk.watched.reads[-4:]
+    assert whole.whole_tables and whole.rows > STORED * 0.9
+    assert is_dear(offset), "an offset is counted as well"
+    assert is_dear(whole_index) and not whole_index.rows, "and what is skipped inside an index"
+    assert not is_dear(good)
