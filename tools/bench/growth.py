@@ -97,7 +97,8 @@ def _reads(host: Host, orders: int) -> dict[str, Paths]:
         "search by phone": (f"/api/orders?phone={phone}" for _, phone, _ in _again(some)),
         "search by number's end": (f"/api/orders?order_end={order_id[-8:]}" for order_id, _, _ in _again(some)),
         "search by serial": (f"/api/orders?ont_serial={serial}" for _, _, serial in _again(some)),
-        "newest orders of a status": (f"/api/orders?status={each}" for each in _again(["completed", "rejected"])),
+        # Of another status a thousand orders do not fill a page.
+        "newest completed orders": ("/api/orders?status=completed" for _ in _again([None])),
         "call queue": ("/api/visits" for _ in _again([None])),
         "free windows": (f"/api/visits/{order_id}/windows" for (order_id,) in _again(waiting)),
         "technicians": ("/api/technicians" for _ in _again([None])),
