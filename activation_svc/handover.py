@@ -1,7 +1,7 @@
 """Orders that go on to their next step under the lease they have, within this process; no statement claims them.
 
-In memory only: what is lost with the process, or waits here for too long, is claimed from the database as before, once
-its lease has ended or was cleared at start.
+In memory only: what is lost with the process, or waits here for too long, is claimed from the database like all that
+was not handed over, once its lease has ended or was cleared at start.
 """
 
 from __future__ import annotations
@@ -16,23 +16,28 @@ from chassis.db import Tx
 
 WAIT_S = LEASE_S / 3
 """How long an order may wait here: what is begun then still has most of its lease."""
+LOOK_S = 1.0
+"""So often the database is asked also while orders are handed over: what is to be tried again is there."""
 
 T = TypeVar("T")
 
 
 class Handover(Generic[T]):
-    """To the workers of one step. `most`: how many may wait; `wake` calls the next worker that is idle."""
+    """To the workers of one step. `most`: how many may wait; `wake` calls the next worker that is idle.
+
+    `behind`: whether orders that were not handed over may be due in the database.
+    """
 
     def __init__(self, most: int, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._wake, self._clock = most, wake, clock
         self._waiting: deque[tuple[float, T]] = deque()
+        self._look_at = 0.0
         self.behind = True
-        """Whether orders that were not handed over may be due in the database."""
 
     @property
     def room(self) -> int:
-        """How many more may be handed over now."""
-        return max(0, self._most - len(self._waiting))
+        """How many more may be handed over now: none while others, who came before, wait in the database."""
+        return 0 if self.behind else max(0, self._most - len(self._waiting))
 
     def hand(self, tx: Tx, works: Sequence[T]) -> None:
         """Hand these over, which are leased in this transaction, once it has committed."""
@@ -41,12 +46,14 @@ class Handover(Generic[T]):
 
     def leave(self, tx: Tx) -> None:
         """Let a worker look into the database, once this transaction has committed."""
-        tx.after_commit(self.look)
+        tx.after_commit(self._call)
 
-    def look(self) -> None:
-        """Let a worker look into the database."""
-        self.behind = True
-        self._wake()
+    def next(self, limit: int, claim: Callable[[int], Sequence[T]]) -> list[T]:
+        """Up to `limit` orders to work on: handed over, or due in the database and taken from there by `claim`."""
+        looked = self._clock() >= self._look_at
+        works = self._claimed(limit, claim) if looked else []
+        works += self.take(limit - len(works))
+        return works if works or looked else self._claimed(limit, claim)
 
     def take(self, limit: int) -> list[T]:
         """Up to `limit` orders that were handed over. Where some are left another worker is called."""
@@ -67,4 +74,15 @@ class Handover(Generic[T]):
     def _put(self, works: Sequence[T]) -> None:
         now = self._clock()
         self._waiting.extend((now, work) for work in works)
+        self._wake()
+
+    def _claimed(self, limit: int, claim: Callable[[int], Sequence[T]]) -> list[T]:
+        self.behind, self._look_at = False, self._clock() + LOOK_S
+        found = list(claim(limit))
+        if len(found) == limit:
+            self._call()
+        return found
+
+    def _call(self) -> None:
+        self.behind = True
         self._wake()

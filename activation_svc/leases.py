@@ -1,6 +1,7 @@
 """Who works on which order: a lease in the order's own row, so that a revert never runs beside an apply.
 
-A lease is taken without waiting, ends by itself, and its holder asks for it again before it records anything.
+A lease is taken without waiting, ends by itself, and its holder looks whether it is still the same before it records
+anything: another worker of the same process may have taken a new one meanwhile.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -47,8 +48,9 @@ _CLAIM: dict[tuple[str, ...], str] = {
 }
 _HOLD = (
     "update activations set lease_until = %s, snapshot = coalesce(taken.snapshot, activations.snapshot)"
-    " from unnest(%s::uuid[], %s::jsonb[]) as taken(order_id, snapshot)"
-    " where activations.order_id = taken.order_id and lease_owner = %s and lease_until > %s"
+    " from unnest(%s::uuid[], %s::timestamptz[], %s::jsonb[]) as taken(order_id, lease_until, snapshot)"
+    " where activations.order_id = taken.order_id and activations.lease_until = taken.lease_until"
+    " and lease_owner = %s and activations.lease_until > %s"
     " returning activations.order_id, state"
 )
 
@@ -63,6 +65,17 @@ class Owner:
 
     def __str__(self) -> str:
         return f"{self.instance}|{self.pid}|{self.token}"
+
+
+class Lease(Protocol):
+    """A row of an activation as its holder has it."""
+
+    @property
+    def order_id(self) -> UUID: ...
+    @property
+    def lease_owner(self) -> str | None: ...
+    @property
+    def lease_until(self) -> datetime | None: ...
 
 
 def this_process(instance: str = "") -> Owner:
@@ -80,9 +93,10 @@ def released(row: Activation) -> Activation:
     return replace(row, lease_owner=None, lease_until=None)
 
 
-def is_held(row: Activation, owner: Owner, now: datetime) -> bool:
-    """Whether the lease is this owner's, and has not ended."""
-    return row.lease_owner == str(owner) and row.lease_until is not None and row.lease_until > now
+def is_held(row: Activation, lease: Lease, now: datetime) -> bool:
+    """Whether the row is still under this very lease: it has not ended, and nobody has taken another since."""
+    same = (row.lease_owner, row.lease_until) == (lease.lease_owner, lease.lease_until)
+    return same and row.lease_until is not None and row.lease_until > now
 
 
 def claim(conn: sa.Connection, owner: Owner, states: tuple[str, ...], now: datetime, limit: int) -> Sequence[Any]:
@@ -112,18 +126,21 @@ def take(
 
 
 def hold(
-    conn: sa.Connection, owner: Owner, snapshots: Mapping[UUID, Plan | None], now: datetime
+    conn: sa.Connection, owner: Owner, works: Sequence[tuple[Lease, Plan | None]], now: datetime
 ) -> dict[UUID, str]:
-    """Renew the leases that are still ours; return those orders with their present state.
+    """Renew the leases that are still the same, as `leased` does; return those orders with their present state.
 
     With them the snapshots are kept, where there are new ones. Call it with the orders locked (`tx.lock`), because it
     writes several rows.
     """
-    if not snapshots:
+    if not works:
         return {}
-    until = now + timedelta(seconds=LEASE_S)
-    taken = array(snapshots), [as_json(plan) for plan in snapshots.values()]
-    return dict(conn.exec_driver_sql(_HOLD, (until, *taken, str(owner), now)).tuples().all())
+    held = [lease for lease, _ in works]
+    values = (
+        now + timedelta(seconds=LEASE_S), array(lease.order_id for lease in held),
+        [lease.lease_until for lease in held], [as_json(snapshot) for _, snapshot in works], str(owner), now,
+    )  # fmt: skip
+    return dict(conn.exec_driver_sql(_HOLD, values).tuples().all())
 
 
 def release(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID]) -> None:

@@ -80,6 +80,7 @@ class Round:
 
     def __init__(self, store: StoreSession, saga: Saga[Activation], network: Network) -> None:
         self._store, self._saga, self._network = store, saga, network
+        self._held: dict[UUID, Activation] = {}
         self._failed: dict[UUID, FailedTry] = {}
         self._done: dict[UUID, Work] = {}
         self._tidied: set[UUID] = set()
@@ -87,8 +88,8 @@ class Round:
     def run(self) -> bool:
         """Do one round; return whether there may be more to do."""
         network = self._network
-        supplier = network.supplier
-        works = supplier.completed(self._store, network.arrived.take(network.batch) or self._claim(supplier))
+        works = network.supplier.completed(self._store, network.arrived.next(network.batch, self._claim))
+        self._held = {work.order_id: work.row for work in works}
         self._failed = {work.order_id: replace(work.failed, ports=work.ports) for work in works if work.failed}
         groups: dict[tuple[str, ...], list[Work]] = {}
         for work in works:
@@ -96,14 +97,9 @@ class Round:
         self._wait([network.groups.spawn(self._work_on, group) for group in groups.values()])
         return network.arrived.behind
 
-    def _claim(self, supplier: Supplier) -> list[Work]:
-        network = self._network
-        network.arrived.behind = False
+    def _claim(self, limit: int) -> list[Work]:
         with self._store.transaction() as tx:
-            works = supplier.claim(tx, network.batch)
-        if len(works) == network.batch:
-            network.arrived.look()
-        return works
+            return self._network.supplier.claim(tx, limit)
 
     def _wait(self, groups: list[GreenThread]) -> None:
         """Wait for the groups, but for slow ones only so long: they go on by themselves, under their leases.
@@ -170,16 +166,18 @@ class Round:
         ]
         with self._store.transaction() as tx:
             tx.lock(work.order_id for work in works)
-            ours = leases.hold(tx.conn, self._network.owner, {
-                work.order_id: work.snapshot if work.order_id in taken else None for work in works
-            }, tx.now)
+            ours = leases.hold(tx.conn, self._network.owner, [
+                (self._held[work.order_id], work.snapshot if work.order_id in taken else None) for work in works
+            ], tx.now)
+        renewed = [leases.leased(self._held[order_id], self._network.owner, tx.now) for order_id in ours]
+        self._held |= {row.order_id: row for row in renewed}
         return [work for work in works if ours.get(work.order_id) == "provisioning"]
 
     def _record(self, claimed: list[Work]) -> None:
         """Store what came of these orders, as far as they are still ours, and let go of them."""
         with self._store.transaction() as tx:
             rows = self._saga.load(tx, [work.order_id for work in claimed])
-            works = [work for work in claimed if leases.is_held(rows[work.order_id], self._network.owner, tx.now)]
+            works = [work for work in claimed if self._is_ours(rows[work.order_id], tx)]
             outcomes = [outcome for work in works if (outcome := self._outcome(rows[work.order_id], work)) is not None]
             _, changed = self._saga.decide(tx, rows, outcomes)
             for work in works:
@@ -190,6 +188,9 @@ class Round:
             left = {work.order_id: leases.released(changed.get(work.order_id, rows[work.order_id])) for work in works}
             self._saga.store(tx, list((left | self._handed_on(tx, left.values())).values()))
             self._clean(tx.conn, left)
+
+    def _is_ours(self, row: Activation, tx: Tx) -> bool:
+        return leases.is_held(row, self._held[row.order_id], tx.now)
 
     def _handed_on(self, tx: Tx, rows: Iterable[Activation]) -> dict[UUID, Activation]:
         """The orders whose visit is requested next: they keep their lease, as far as there is room for them."""

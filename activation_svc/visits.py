@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -114,7 +115,7 @@ def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, vi
             _record(store, saga, visits, waiting, {})
         return False
     try:
-        claimed = visits.provisioned.take(allowed) or _claim(store, visits, allowed)
+        claimed = visits.provisioned.next(allowed, partial(_claim, store, visits))
         if not claimed:
             visits.gate.give_up()
             return False
@@ -128,12 +129,8 @@ def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, vi
 
 
 def _claim(store: StoreSession, visits: Visits, limit: int) -> Sequence[Any]:
-    visits.provisioned.behind = False
     with store.transaction() as tx:
-        claimed = leases.claim(tx.conn, visits.owner, VISIT_STATES, tx.now, limit)
-    if len(claimed) == limit:
-        visits.provisioned.look()
-    return claimed
+        return leases.claim(tx.conn, visits.owner, VISIT_STATES, tx.now, limit)
 
 
 def _ask(scheduling: Scheduling, claimed: Sequence[Any], visits: Visits) -> Answers:
@@ -212,7 +209,8 @@ def _record(
     """Store what was answered, as far as the orders are still ours, and let go of all of them."""
     with store.transaction() as tx:
         rows = saga.load(tx, [row.order_id for row in claimed])
-        ours = {order_id: row for order_id, row in rows.items() if leases.is_held(row, visits.owner, tx.now)}
+        held = {row.order_id: row for row in claimed}
+        ours = {order_id: row for order_id, row in rows.items() if leases.is_held(row, held[order_id], tx.now)}
         accepted = [VisitAccepted(order_id) for order_id in ours if answers.get(order_id) == "accepted"]
         _, changed = saga.decide(tx, rows, accepted)
         for order_id, row in ours.items():

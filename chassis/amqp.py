@@ -43,7 +43,7 @@ class LinkDown(Exception):
 
 class Link:
     """A kept connection. `on_session(session)` declares and consumes, in the reading greenlet; `on_ready()` is
-    called whenever messages can be published (again)."""
+    called whenever messages can be published (again). Without `confirms` there are no outcomes."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Link:
         on_ready: Callable[[], None] | None = None,
         heartbeat_s: int = 10,
         ca_file: str = "",
+        confirms: bool = True,
     ) -> None:
         self.name = name
         self._uri = uri
@@ -60,6 +61,7 @@ class Link:
         self._on_session = on_session
         self._on_ready = on_ready
         self._heartbeat_s = heartbeat_s
+        self._confirms = confirms
         self._wakes = Wakes()
         self._stopping = False
         self._gt: Any = None
@@ -73,10 +75,11 @@ class Link:
         name: str,
         on_session: Callable[[Session], None] | None = None,
         on_ready: Callable[[], None] | None = None,
+        confirms: bool = True,
     ) -> Link:
         """A link to the broker of these settings: `AMQP_URI`, `AMQP_CA_FILE`, `HEARTBEAT`."""
         return cls(config["AMQP_URI"], name, on_session, on_ready, heartbeat_s=int(config.get("HEARTBEAT", 10)),
-                   ca_file=str(config.get("AMQP_CA_FILE") or ""))  # fmt: skip
+                   ca_file=str(config.get("AMQP_CA_FILE") or ""), confirms=confirms)  # fmt: skip
 
     @property
     def connected(self) -> bool:
@@ -234,7 +237,7 @@ class Link:
         # An exception of its own: a bare eventlet.Timeout is no Exception and would end the greenlet.
         with eventlet.Timeout(CONNECT_TIMEOUT_S * 2, LinkDown("the broker does not answer")):
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
-            session = Session(connection, self._broken)
+            session = Session(connection, self._broken, self._confirms)
             try:
                 if self._on_session is not None:
                     self._on_session(session)

@@ -39,16 +39,21 @@ class Session:
 
     It is `alive` before the link calls itself connected: messages are delivered while `on_session` still consumes.
     `blocked` says why the broker takes no messages at the moment; None where it does.
-    `on_broken(session, error)` is called where what was written cannot be sent.
+    `on_broken(session, error)` is called where what was written cannot be sent. Without `confirms` the broker says
+    nothing of what is published, and nothing waits for that.
     """
 
-    def __init__(self, connection: Connection, on_broken: Callable[[Session, Exception], None]) -> None:
+    def __init__(
+        self, connection: Connection, on_broken: Callable[[Session, Exception], None], confirms: bool = True
+    ) -> None:
         self.connection = connection
         self.wire = Wire(connection.connection, lambda error: on_broken(self, error))
         self.channel = connection.channel()
         # Bodies stay bytes: decoding by a stranger's content encoding would lose some of them.
         self.channel.auto_decode = False
-        self.channel.confirm_select()
+        self._confirms = confirms
+        if confirms:
+            self.channel.confirm_select()
         self.channel.events["basic_ack"].add(lambda tag, multiple: self.settle(tag, multiple, Outcome.CONFIRMED))
         self.channel.events["basic_nack"].add(lambda tag, multiple: self.settle(tag, multiple, Outcome.REFUSED))
         self.channel.events["basic_return"].add(self.returned)
@@ -58,7 +63,9 @@ class Session:
         self.published = 0
 
     def expect(self, name: tuple[str, str, str], on_outcome: Callable[[Outcome], None] | None) -> int:
-        """Note that a message (its id, exchange, routing key) is about to be published; return its tag."""
+        """Note that a message (its id, exchange, routing key) is about to be published; return its tag, or 0."""
+        if not self._confirms:
+            return 0
         self.published += 1
         self.pending[self.published] = _Pending(on_outcome, name)
         return self.published

@@ -31,10 +31,9 @@ _ADD = prepared(
     " as event(message_id, order_id, routing_key, body, position) order by position"
 )
 _SENT = prepared("update outbox set sent_at = %s::timestamptz where id = any(%s::bigint[])")
-# Not prepared: while nobody knows how many are sent, the plan for all of them may begin with those.
-_UNSENT = (
+_UNSENT = prepared(
     "select id, message_id, order_id, exchange, routing_key, headers, body from outbox where sent_at is null"
-    " and id <> all(%s::bigint[]) and (order_id is null or order_id <> all(%s::uuid[])) order by id limit %s"
+    " and id <> all(%s::bigint[]) and (order_id is null or order_id <> all(%s::uuid[])) order by id limit %s::int"
 )
 
 

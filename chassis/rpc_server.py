@@ -26,7 +26,6 @@ from chassis.amqp import Link, LinkDown, QueueMismatch, Session
 from chassis.amqp_session import declare_exchange, declare_queue
 from chassis.db import is_passing
 from chassis.health import register_check
-from chassis.rpc_replies import ReplyLink
 from chassis.rpc_request import Interrupted, Lateness, Request
 from chassis.settings import merged
 
@@ -52,8 +51,6 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
     It takes only as many requests as are really worked on, so that the others expire, or wait, in the broker.
     """
 
-    replies = ReplyLink()
-
     def setup(self) -> None:
         config = merged(self.container.config)
         name = self.container.service_name
@@ -73,6 +70,9 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
             config,
             f"{name}-rpc-server",
             on_session=self._consume,
+            # A reply is transient, and its caller's deadline tells of its loss. It goes out together with the
+            # acknowledgement of its request.
+            confirms=False,
         )
         register_check(self.container, "rpc", ready=lambda: self._link.connected or self._link.trouble)
 
@@ -153,14 +153,14 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
         if request.reply_to and not self._reply(request, body):
             if not request.session.alive:
                 return
-            # Only the way for replies is closed; giving the request back now would be a hot loop.
-            if not (self.replies.link.wait(REPLY_PATIENCE_S) and self._reply(request, body)):
+            # The broker takes nothing at the moment; giving the request back now would be a hot loop.
+            if not (self._link.wait(REPLY_PATIENCE_S) and self._reply(request, body)):
                 log.warning("a reply to %s could not be sent; its caller has given up by now", request.method)
         self._link.ack(request.session, request.tag)
 
     def _reply(self, request: Request, body: bytes) -> bool:
         try:
-            self.replies.link.publish(
+            self._link.publish(
                 body,
                 self._exchange,
                 str(request.reply_to),

@@ -144,11 +144,11 @@ class Intake:
         return self.journal.ahead(AHEAD_BATCH)
 
     def purge(self, keep: timedelta) -> None:
-        """Forget settled entries older than `keep`; at most once an hour."""
+        """Forget settled entries older than `keep`, some at a time; where none is left, look again in an hour."""
         now = self._now()
-        if self._purged_at is None or now - self._purged_at > timedelta(hours=1):
+        is_due = self._purged_at is None or now - self._purged_at > timedelta(hours=1)
+        if is_due and self.journal.purge(now - keep) == 0:
             self._purged_at = now
-            self.journal.purge(now - keep)
 
     def _wait_for(self, entry_id: UUID) -> None:
         """Wait until the entry is forwarded; whose time is over first decides for all who wait with it."""

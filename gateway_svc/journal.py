@@ -19,6 +19,7 @@ from eventlet import tpool
 from eventlet.semaphore import Semaphore
 
 from contracts.errors import Overloaded, Unavailable
+from gateway_svc import pruning
 from gateway_svc.entries import INSERT, MARK, SELECTED, Entry, Mark, State, entry_of, marked, to_insert, to_mark
 
 __all__ = ["Entry", "Journal", "Mark"]
@@ -184,13 +185,12 @@ class Journal:
         return self._pending > 0
 
     def purge(self, before: datetime) -> int:
-        """Forget entries that are settled and older than `before`; return how many."""
-        statement = "delete from entries where state not in ('pending', 'failed') and accepted_at < ?"
+        """Forget some of the entries that are settled and older than `before`, the oldest first; return how many."""
+        values = (pruning.JOURNAL_AT_ONCE + self._pending + self._count("failed"), before.isoformat())
         with self._lock:
-            result: int = tpool.execute(
-                _transaction, self._writer, lambda: self._writer.execute(statement, (before.isoformat(),)).rowcount
-            )
-        return result
+            return int(tpool.execute(
+                _transaction, self._writer, lambda: self._writer.execute(pruning.JOURNAL, values).rowcount
+            ))
 
     def close(self) -> None:
         """Write down what was put off, and close the file."""

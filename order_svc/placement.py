@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.dialects import postgresql as pg
 
+from chassis import dialect
 from chassis.connection import prepared
 from chassis.db import Tx
 from chassis.saga import Saga
@@ -19,6 +21,10 @@ from contracts.rpc import PlaceOrder, PlaceOrderResult
 from order_svc import domain, models
 
 KEY_NAMESPACE = uuid.UUID("0d0c5f2e-6f1e-4c55-9a0e-3a6f1b6f4a10")
+_STORED = prepared(
+    f"select {', '.join(column.name for column in dataclasses.fields(domain.Order))} from orders"
+    " where order_id = any(%s::uuid[]) or idempotency_key = any(%s::text[])"
+)
 
 
 def read_order(raw: Any, min_internet_quantity: int) -> PlaceOrder:
@@ -41,8 +47,10 @@ def place(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> lis
     content it is a conflict.
     """
     keys = [order.idempotency_key for order in orders if order.idempotency_key]
-    tx.lock([uuid.uuid5(KEY_NAMESPACE, key) for key in keys])
-    known = _by_key(tx, keys)
+    ids = [order.order_id for order in orders]
+    tx.lock([*ids, *(uuid.uuid5(KEY_NAMESPACE, key) for key in keys)])
+    stored = [domain.Order(*row) for row in tx.conn.exec_driver_sql(_STORED, (dialect.array(ids), keys))]
+    known = {order.idempotency_key: (order.order_id, order.content_hash) for order in stored if order.idempotency_key}
     results: list[PlaceOrderResult] = []
     commands: list[domain.Place] = []
     aliases: dict[uuid.UUID, uuid.UUID] = {}
@@ -60,7 +68,9 @@ def place(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> lis
                 continue
         commands.append(domain.Place(order))
         results.append(PlaceOrderResult(order_id=order.order_id, status="placed"))
-    saga.commands(tx, commands)
+    loaded = {order_id: domain.Order(order_id) for order_id in ids} | {order.order_id: order for order in stored}
+    _, changed = saga.decide(tx, loaded, commands)
+    saga.store(tx, list(changed.values()))
     _keep(tx, aliases)
     return results
 
@@ -87,15 +97,3 @@ def _keep(tx: Tx, aliases: dict[uuid.UUID, uuid.UUID]) -> None:
         {"order_id": order_id, "stands_as": first, "created_at": tx.now} for order_id, first in sorted(aliases.items())
     ]
     tx.conn.execute(pg.insert(models.aliases).values(rows).on_conflict_do_nothing())
-
-
-_BY_KEY = prepared(
-    "select idempotency_key, order_id, content_hash from orders where idempotency_key = any(%s::text[])"
-)
-
-
-def _by_key(tx: Tx, keys: list[str]) -> dict[str, tuple[uuid.UUID, str]]:
-    if not keys:
-        return {}
-    rows = tx.conn.exec_driver_sql(_BY_KEY, (keys,))
-    return {row.idempotency_key: (row.order_id, row.content_hash) for row in rows}

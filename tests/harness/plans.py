@@ -18,16 +18,21 @@ from psycopg2 import extensions
 
 from chassis.connection import Transacting
 
-_EXPLAINED = re.compile(rb"\s*(select|insert|update|delete|with)\b", re.IGNORECASE)
+_EXPLAINED = re.compile(rb"\s*(select|insert|update|delete|with|execute)\b", re.IGNORECASE)
 _EXPLAIN = b"explain (analyze, buffers, timing off, format json) "
 
 
 @dataclass(frozen=True)
 class Read:
-    """One statement: rows and blocks of tables and indexes that it touched, and the tables that it went all through."""
+    """One statement: rows and blocks of tables and indexes that it touched, and the tables that it went all through.
+
+    `most`: rows of the busiest step, also of what it was given. An index that is gone through for a few rows shows as
+    many blocks for them.
+    """
 
     statement: str
     rows: int
+    most: int
     blocks: int
     whole_tables: tuple[tuple[str, int], ...]
 
@@ -49,7 +54,7 @@ class Watched:
         cursor.execute("savepoint explained")
         try:
             cursor.execute(_EXPLAIN + statement)
-            (told,) = cursor.fetchone()
+            (told,) = cursor.fetchone() or ("[]",)
         except psycopg2.Error:
             cursor.execute("rollback to savepoint explained")
             return  # it fails for real as well, and whoever sent it sees that
@@ -57,7 +62,8 @@ class Watched:
         plan = (json.loads(told) if isinstance(told, str) else told)[0]
         nodes = list(_nodes(plan["Plan"]))
         self.reads.append(Read(
-            re.sub(r"\s+", " ", statement.decode("utf-8", "replace")), sum(map(_rows, nodes)), _blocks(plan["Plan"]),
+            re.sub(r"\s+", " ", statement.decode("utf-8", "replace")), sum(map(_rows, nodes)),
+            max(map(_seen, nodes)), _blocks(plan["Plan"]),
             tuple((node["Relation Name"], _rows(node)) for node in nodes if node["Node Type"] == "Seq Scan"),
         ))
 
@@ -72,8 +78,14 @@ def _rows(node: dict[str, Any]) -> int:
     """Rows, or entries of an index, that a scan looked at; 0 for what only works on what others have read."""
     if ("Relation Name" not in node and "Index Name" not in node) or node["Node Type"] == "ModifyTable":
         return 0
+    return _seen(node)
+
+
+def _seen(node: dict[str, Any]) -> int:
     removed = sum(node.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck"))
-    return int((node["Actual Rows"] + removed) * node["Actual Loops"])
+    # The rows of a bitmap are those entries of its indexes that are counted there.
+    found = 0 if node["Node Type"] == "Bitmap Heap Scan" else node["Actual Rows"]
+    return int((found + removed) * node["Actual Loops"])
 
 
 def _blocks(plan: dict[str, Any]) -> int:
@@ -86,7 +98,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watched:
     send = Transacting.with_all_that_waits
 
     def explained(self: Any, statement: bytes) -> bytes:
-        if not watched.on or not self.transacting:
+        if not watched.on:
             return send(self, statement)
         ahead, self._waiting_statements = self._waiting_statements, []
         plain = extensions.cursor(self)
@@ -97,6 +109,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watched:
             plain.execute(each)
         if _EXPLAINED.match(statement):
             watched.explain(self, statement)
+        if not self.transacting:
+            plain.execute("commit")
         return statement
 
     monkeypatch.setattr(Transacting, "with_all_that_waits", explained)

@@ -119,17 +119,18 @@ def test_a_cancel_during_the_write_waits_for_it_and_then_puts_everything_back(
     assert [key for (key,) in said] == ["activation_reverted"]
 
 
+@pytest.mark.parametrize("owner", ["'another'", "lease_owner"], ids=["another process", "a colleague"])
 def test_a_worker_that_lost_its_lease_records_nothing(
-    activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch
+    activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
     halfway = Halfway(monkeypatch)
     order_id = activation.place()
     halfway.reached.wait()
-    activation.sql("update activations set lease_owner = 'another', lease_until = now() + interval '1 hour'")
+    activation.sql(f"update activations set lease_owner = {owner}, lease_until = now() + interval '1 hour'")
     halfway.may_go_on.send()
     halfway.recorded.wait()
     assert activation.get(order_id)["state"] == "provisioning"
-    activation.sql("update activations set lease_until = now() - interval '1 second' where lease_owner = 'another'")
+    activation.sql("update activations set lease_until = now() - interval '1 second'")
     activation.wait_for(order_id, "provisioned")
 
 

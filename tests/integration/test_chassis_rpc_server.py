@@ -12,7 +12,6 @@ import pytest
 from kombu import Connection
 
 from chassis.rpc_client import CallFailed, DeadlineExceeded, OutOfService, RpcClient
-from chassis.rpc_replies import ReplyLink
 from contracts.errors import NotFound
 from tests.harness.called import Far, answering, calling, close_gate, config_of, outcome, server
 from tests.harness.proxy import proxied
@@ -69,9 +68,9 @@ def test_a_timeout_that_escapes_from_a_method_is_answered_and_holds_no_worker(vh
         assert not far._being_killed
 
 
-def test_while_only_the_way_for_replies_is_closed_a_request_is_carried_out_once(vhost: str) -> None:
+def test_while_the_broker_takes_no_replies_a_request_is_carried_out_once(vhost: str) -> None:
     with answering(vhost) as far, calling(vhost) as near:
-        replies = far.shared_extensions[ReplyLink].link
+        replies = server(far)._link
         replies.session.blocked = "short of memory"
         asked = eventlet.spawn(outcome, near, "echo", text="once")
         wait_until(lambda: Far.calls, "carried out")
@@ -193,7 +192,7 @@ def test_a_thousand_calls_leave_nothing_behind(vhost: str) -> None:
             asked = outcome(near, "slow", text=str(number), timeout_s=0.01)
             assert isinstance(asked, DeadlineExceeded | CallFailed)
         assert near.replies.waiting == 0
-        links = [near.replies.link, far.shared_extensions[ReplyLink].link]
+        links = [near.replies.link, server(far)._link]
         wait_until(lambda: not any(link.session.pending for link in links), "no confirm is missing")
 
 

@@ -8,9 +8,8 @@ open orders and a page need.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ import yaml
 
 from activation_svc.domain import TABLE as ACTIVATION
 from chassis import clock
+from chassis.connection import Transacting
 from chassis.db import store_of
-from chassis.rpc_server import BoundedRpc
+from chassis.patience import connections
 from contracts.events import EVENTS, Event
 from contracts.ids import new_id
 from fieldwork_svc.service import FieldworkService
@@ -34,30 +34,21 @@ from mypage_svc.service import MypageService
 from order_svc.service import OrderService
 from scheduling_svc import seed as scheduling_seed
 from scheduling_svc.service import SchedulingService
-from tests.harness.activation import TWO_OLTS, activation_under_test, scheduling_far_end
-from tests.harness.aged import ago, pruner_of, put_inbox, put_outbox
-from tests.harness.containers import call, engine, running, wiretap
+from tests.harness.activation import activation_under_test, scheduling_far_end
+from tests.harness.aged import ago, pruner_of
+from tests.harness.containers import running, wiretap
 from tests.harness.elements import simulator
+from tests.harness.grown import STORED, Grown, grown, is_dear
 from tests.harness.orders import place_order
-from tests.harness.plans import Read, Watched, watch
-from tools.bench.stored import MOST, OPEN, Stored
 from tools.paths import ROOT
 from tools.waiting import wait_until
 
-STORED = 100_000
-STEP_S = 69.0
-"""Between two orders: 80 days of 1,250 orders."""
-LARGE = 5_000
-"""Rows from which on a table may not be read as a whole."""
-ROWS, BLOCKS = 4 * OPEN, 3_000
-"""What one statement may look at: the open orders some times over; a step of the pruner is a thousand rows."""
+__all__ = ["grown"]
 
-BY_NATURE = {
-    "rebuild": "folds every page anew, chunk by chunk",
-    "audit": "compares the whole network with all activations",
-    "repair": "follows an audit",
+_OLT = {"kind": "olt", "driver": "sim", "slots": 8, "pons": 16, "onus": 64, "vlans": "100-3999"}
+LARGE_INVENTORY: dict[str, Any] = {
+    "olt-1": _OLT, "olt-2": _OLT, "bng-1": {"kind": "bng", "driver": "sim", "addresses": "100.64.0.0/17"},
 }
-"""RPC methods that go through everything, and say so."""
 CONTENT: dict[str, Any] = {name: place_order()[name] for name in ("customer", "address", "items")}
 DONE: dict[str, Any] = {
     "technician_id": "stored-1", "note": "",
@@ -69,96 +60,6 @@ PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\1" * 50).decode()
 def told(event_type: str, order_id: Any, **payload: Any) -> Event:
     envelope = {"event_id": new_id(), "occurred_at": clock.utc_now(), "order_id": order_id}
     return EVENTS[event_type].model_validate(envelope | payload)
-
-
-class Grown:
-    """A database with many orders, and the statements that a service sends to it."""
-
-    def __init__(self, service: str, uri: str, watched: Watched) -> None:
-        self.service, self.uri, self.watched = service, uri, watched
-        self.called: set[str] = set()
-
-    def ids(self, query: str) -> list[str]:
-        """The first column of what this finds, as text."""
-        with engine(self.uri) as found, found.connect() as conn:
-            return [str(value) for value in conn.execute(sa.text(query)).scalars()]
-
-    @contextmanager
-    def looking(self, container: Any) -> Iterator[Callable[..., Any]]:
-        """A way to call the service, whose statements are explained meanwhile. Every RPC method must be called."""
-
-        def calling(method: str, *args: Any, **kwargs: Any) -> Any:
-            self.called.add(method)
-            return call(container, method, *args, **kwargs)
-
-        self.watched.on = True
-        yield calling
-        self._operate(container, calling)
-        self.watched.on = False
-        methods = {e.method_name for e in container.entrypoints if isinstance(e, BoundedRpc)}
-        assert methods - set(BY_NATURE) <= self.called, f"call {sorted(methods - self.called)} as well"
-
-    def _operate(self, container: Any, calling: Callable[..., Any]) -> None:
-        """What every service does for operators and by itself."""
-        if not any(e.method_name == "overview" for e in container.entrypoints):
-            return
-        calling("overview")
-        calling("list_parked")
-        (order_id,) = self.ids("select order_id from outbox order by id limit 1") or [str(new_id())]
-        calling("order_messages", order_id, [str(new_id()), *self.ids("select message_id from outbox limit 5")])
-        calling("republish_events", order_id)
-        for method in ("replay_parked", "drop_parked"):
-            with suppress(Exception):
-                calling(method, str(uuid4()))
-        calling("show_pruning")
-        with self.off():
-            put_outbox(container, 400, count=1500, sent_days=400)
-            put_inbox(container, 400, count=1500)
-        pruner_of(container).prune()
-        calling("start_pruning")
-
-    @contextmanager
-    def off(self) -> Iterator[None]:
-        """What the test itself does is not looked at."""
-        self.watched.on = False
-        yield
-        self.watched.on = True
-
-    def check(self) -> None:
-        """No statement reads more, the more orders there are."""
-        worst: dict[str, Read] = {}
-        for read in self.watched.reads:
-            shape = re.sub(r"'[^']*'|[0-9]+", "?", read.statement)[:2000]
-            if shape not in worst or read.blocks > worst[shape].blocks:
-                worst[shape] = read
-        sizes = self._sizes()
-        bad = [
-            read for read in worst.values()
-            if read.rows > ROWS or read.blocks > BLOCKS or any(sizes[t] > LARGE for t, _ in read.whole_tables)
-        ]
-        assert len(worst) > 10, "the statements were seen"
-        assert not bad, "\n\n".join(map(str, sorted(bad, key=lambda read: -read.blocks)))
-
-    def _sizes(self) -> dict[str, int]:
-        with engine(self.uri) as found, found.connect() as conn:
-            return dict(conn.execute(sa.text("select relname, reltuples::bigint from pg_class")).tuples().all())
-
-
-@pytest.fixture
-def grown(database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Grown]:
-    """`grown("order")`: that service's database with `STORED` closed orders and the open ones."""
-
-    def make(service: str) -> Grown:
-        uri = database(service)
-        with engine(uri) as db, db.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            cursor = conn.connection.cursor()
-            stored = Stored(lambda _, statement: cursor.execute(statement), clock.utc_now(), [service], STEP_S)
-            stored.write(MOST - STORED + 1, MOST)
-            stored.write_open()
-            conn.exec_driver_sql("vacuum analyze")
-        return Grown(service, uri, watch(monkeypatch))
-
-    return make
 
 
 @pytest.fixture
@@ -187,7 +88,7 @@ def test_activation(grown: Callable[[str], Grown], vhost: str, tmp_path: Path) -
     lines = grown("activation")
     with (
         scheduling_far_end(vhost), simulator(tmp_path) as elements,
-        activation_under_test(lines.uri, vhost, elements.client, elements.port, TWO_OLTS) as activation,
+        activation_under_test(lines.uri, vhost, elements.client, elements.port, LARGE_INVENTORY) as activation,
         lines.looking(activation.container) as ask,
     ):  # fmt: skip
         ids = [new_id() for _ in range(20)]
@@ -211,7 +112,6 @@ def test_activation(grown: Callable[[str], Grown], vhost: str, tmp_path: Path) -
         activation.wait_for(failing, "active")
         ask("abandon_fallout", stuck[2], "kim", "no way")
         ask("get_activation", stuck[0])
-        ask("inventory")
         with suppress(Exception):
             ask("unblock_port", "olt-1", "0/0/1", "kim")
     lines.check()
@@ -334,14 +234,20 @@ def test_gateway(grown: Callable[[str], Grown], heard: str, tmp_path: Any) -> No
     desk.check()
 
 
-def test_a_statement_that_reads_a_table_as_a_whole_is_found(grown: Callable[[str], Grown], heard: str) -> None:
-    book = grown("order")
-    with running(OrderService, book.uri, heard) as container:
-        book.watched.on = True
-        with store_of(container).engine.connect() as conn:
-            conn.execute(sa.text("select count(*) from orders where content_hash = 'x'"))
-            conn.execute(sa.text("select order_id from orders order by order_id offset 50000 limit 1"))
-        book.watched.on = False
-    first, second = book.watched.reads[-2:]
-    assert first.whole_tables and first.rows > STORED * 0.9
-    assert second.rows > ROWS, "an offset is counted as well"
+def test_a_statement_that_reads_a_table_as_a_whole_is_found(grown: Callable[[str], Grown]) -> None:
+    desk = grown("gateway")
+    store = sa.create_engine(desk.uri, connect_args={"connection_factory": connections(20.0, Transacting)})
+    with store.connect() as conn:
+        desk.watched.on = True
+        conn.execute(sa.text("select count(*) from audit_log where action = 'x'"))
+        conn.execute(sa.text("select id from audit_log order by id offset 50000 limit 1"))
+        conn.execute(sa.text("set enable_seqscan = off"))
+        conn.execute(sa.text("select order_id from audit_log where at = now()"))
+        conn.execute(sa.text("select order_id from audit_log order by id desc limit 50"))
+        desk.watched.on = False
+    store.dispose()
+    whole, offset, whole_index, good = desk.watched.reads[-4:]
+    assert whole.whole_tables and whole.rows > STORED * 0.9
+    assert is_dear(offset), "an offset is counted as well"
+    assert is_dear(whole_index) and not whole_index.rows, "and what is skipped inside an index"
+    assert not is_dear(good)

@@ -56,3 +56,16 @@ def test_the_queue_in_sql_is_the_queue_of_the_rule(scheduling: Scheduling, visit
                      if call_place(visit, POLICY, now)[0] < NOT_DUE and visit.last_outcome != "refused"]
         assert call_queue.take_next(conn, "anna", POLICY, now) == next(iter(callable_), None)
         undone.rollback()
+
+
+def test_closed_visits_come_newest_order_first_page_by_page(scheduling: Scheduling) -> None:
+    now = WEDNESDAY_8_AM
+    ids = [scheduling.request() for _ in range(7)]
+    scheduling.receive(*(scheduling.event("activation_cancel_requested", one, reason="") for one in ids[:5]))
+    with scheduling.store.engine.connect() as conn:
+        listed, cursor, pages = [], None, 0
+        while cursor is not None or not pages:
+            page, cursor = call_queue.list_visits(conn, "cancelled", 2, cursor, POLICY, now)
+            listed += [str(visit.order_id) for visit in page]
+            pages += 1
+    assert (listed, pages) == (sorted(ids[:5], reverse=True), 3)

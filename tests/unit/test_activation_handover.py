@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from activation_svc.handover import WAIT_S, Handover
+from activation_svc.handover import LOOK_S, WAIT_S, Handover
 from activation_svc.leases import LEASE_S
 
 
@@ -15,11 +15,23 @@ class Desk:
     """A handover with a clock that a test sets; `called` counts the workers that were called."""
 
     def __init__(self, most: int = 4) -> None:
-        self.now, self.called = 0.0, 0
+        self.now, self.called, self.looks = 0.0, 0, 0
+        self.due: list[str] = []
         self.handover: Handover[str] = Handover(most, self.call, lambda: self.now)
+        self.handover.next(1, self.claim)
+        self.looks = 0
 
     def call(self) -> None:
         self.called += 1
+
+    def claim(self, limit: int) -> list[str]:
+        """What the database has."""
+        self.looks += 1
+        taken, self.due = self.due[:limit], self.due[limit:]
+        return taken
+
+    def next(self, limit: int) -> list[str]:
+        return self.handover.next(limit, self.claim)
 
     def hand(self, *works: str) -> None:
         committed: list[Any] = []
@@ -77,9 +89,41 @@ def test_what_waited_too_long_is_left_to_the_end_of_its_lease(desk: Desk) -> Non
     assert WAIT_S < LEASE_S / 2, "whoever begins has most of the lease before him"
 
 
-def test_a_worker_is_told_to_look_into_the_database(desk: Desk) -> None:
-    desk.handover.behind = False
-    desk.handover.look()
+def test_who_works_on_what_was_handed_over_asks_no_database(desk: Desk) -> None:
+    desk.hand("a", "b")
+    assert desk.next(5) == ["a", "b"]
+    assert desk.looks == 0
+    assert (desk.next(5), desk.looks) == ([], 1)
+
+
+def test_what_is_to_be_tried_again_is_found_however_many_are_handed_over(desk: Desk) -> None:
+    desk.due = ["again"]
+    for number in range(10):
+        desk.hand(f"{number}a", f"{number}b")
+        assert desk.handover.take(0) == []
+        desk.now += LOOK_S / 4
+        if "again" in desk.next(2):
+            break
+    assert desk.due == []
+    assert desk.now <= LOOK_S
+
+
+def test_while_others_wait_in_the_database_nobody_overtakes_them(desk: Desk) -> None:
+    desk.due = ["a", "b", "c", "d", "e"]
+    desk.handover.leave(SimpleNamespace(after_commit=lambda action: action()))  # type: ignore[arg-type]
+    assert (desk.handover.room, desk.called) == (0, 1)
+    assert desk.next(3) == ["a", "b", "c"]
+    assert (desk.handover.room, desk.handover.behind, desk.called) == (0, True, 2), "another worker helps"
+    assert desk.next(3) == ["d", "e"]
+    assert (desk.handover.room, desk.handover.behind) == (4, False)
+
+
+def test_what_comes_while_a_worker_looks_is_not_forgotten(desk: Desk) -> None:
+    def claim(limit: int) -> list[str]:
+        desk.handover.leave(SimpleNamespace(after_commit=lambda action: action()))  # type: ignore[arg-type]
+        return []
+
+    assert desk.handover.next(3, claim) == []
     assert (desk.handover.behind, desk.called) == (True, 1)
 
 

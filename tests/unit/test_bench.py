@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +12,8 @@ from tools.bench.figures import (
     ALL,
     BATCH,
     GOALS,
+    GROWN,
+    GROWTH,
     INTAKE_1,
     INTAKE_32,
     P99,
@@ -24,11 +27,14 @@ from tools.bench.figures import (
     paired,
     percentile,
 )
+from tools.bench.growth import ratios
 from tools.bench.plot import LABEL, svg
 from tools.bench.report import Side, document, number, table
+from tools.bench.stored import Stored
 from tools.bench.streams import status_in
 from tools.bench.wrk import parse
 
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 THROUGHPUT = Name(BATCH, VISIBLE, "orders/s")
 SLOWEST = Name(INTAKE_32, P99, "ms")
 ONE_CALLER = Name(INTAKE_1, RATE, "orders/s")
@@ -132,3 +138,24 @@ def test_a_stream_shows_the_status_of_its_last_whole_event() -> None:
     assert status_in(placed + b": keep-alive\n\n") == "placed"
     assert status_in(placed + activated) == "activated"
     assert status_in(placed + activated[:-1]) == "placed"
+
+
+def test_growth_is_the_dearest_size_by_the_cheapest_and_has_a_goal() -> None:
+    found = {
+        Name(GROWTH, "call queue, 1,000 stored", "CPU ms"): 4.0,
+        Name(GROWTH, "call queue, 1,000 stored, p50", "ms"): 9.0,
+        Name(GROWTH, "call queue, 1,000,000 stored", "CPU ms"): 4.2,
+    }
+    assert ratios(found, 1_000, 1_000_000) == {Name(GROWTH, "call queue, 1,000,000 by 1,000", GROWN): 1.05}
+    [figure] = collected([ratios(found, 1_000, 1_000_000)])
+    assert figure.goal is not None and figure.goal.is_met(figure.median) and not figure.goal.is_met(1.11)
+
+
+def test_the_same_stored_order_has_the_same_id_in_every_database() -> None:
+    said: dict[str, list[str]] = {}
+    stored = Stored(lambda service, statement: said.setdefault(service, []).append(statement), NOON)
+    stored.write(999_001, 1_000_000)
+    making = [next(text for text in texts if "create table stored_orders" in text) for texts in said.values()]
+    assert len(making) == 6 and len(set(making)) == 1
+    with pytest.raises(ValueError, match="must be within"):
+        stored.write(0, 10)

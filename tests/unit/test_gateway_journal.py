@@ -13,7 +13,7 @@ import pytest
 
 from contracts.errors import Invalid, Overloaded, Unavailable
 from contracts.ids import new_id
-from gateway_svc import parked
+from gateway_svc import parked, pruning
 from gateway_svc.journal import Entry, Journal, Mark
 from tests.harness.intake import BODY, NOW, an_order
 
@@ -91,6 +91,20 @@ def test_settled_entries_are_forgotten_after_their_time(journal: Journal) -> Non
     assert journal.purge(NOW - timedelta(days=1)) == 0
     assert journal.purge(NOW + timedelta(days=1)) == 1
     assert journal.order(done.order_id) is None and journal.order(failed.order_id) is not None
+
+
+def test_what_is_old_is_forgotten_in_steps_that_what_waits_before_it_does_not_stop(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a step lasts nobody can order, so none goes through the whole journal."""
+    monkeypatch.setattr(pruning, "JOURNAL_AT_ONCE", 4)
+    for _ in range(15):
+        journal.append(an_order())
+    first, *others = journal.pending(15)
+    journal.mark([Mark(first.entry_id, "failed"), *(Mark(entry.entry_id, "forwarded") for entry in others[1:])])
+    steps = [journal.purge(NOW + timedelta(days=1)) for _ in range(5)]
+    assert (sum(steps), max(steps), steps[-1]) == (13, 4, 0)
+    assert journal.order(first.order_id) is not None and journal.order(others[0].order_id) is not None
 
 
 def test_parked_pages_follow_each_other(journal: Journal) -> None:
