@@ -18,7 +18,7 @@ from tools.scaling.simulation import ALL_NODES
 
 BEGIN, END = "<!-- scaling: begin -->", "<!-- scaling: end -->"
 WIDTH, HEIGHT, EDGE = 760, 420, 60
-RATES = (25, 50, 100, 200, 400)
+RATES = (50, 100, 200, 400, 700)
 WORDS = {ALL_NODES: "CPU of all nodes", "node of db": "the database server", "node of broker": "a broker node"}
 HOP_OF = {"placing": "order (places)", "activation": "activation", "order": "order (events)", "mypage": "mypage",
           "fieldwork": "fieldwork"}  # fmt: skip

@@ -12,9 +12,9 @@ from tools.scaling.model import Cost
 from tools.scaling.simulation import ALL_NODES, Simulation
 
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100)
-ORDERS, SECONDS = (3000, 6000), (10, 2)
-"""Orders of a run: at least the first of both, at most the second; ten seconds, or two where that is more orders."""
-CLOSE = 0.05
+ORDERS, SECONDS = (3000, 5000), (10, 1)
+"""Orders of a run: at least the first of both, at most the second; ten seconds, or one where that is more orders."""
+CLOSE = 0.07
 VISIBLE_WITHIN_MS = 2000.0
 """A rate is sustained where no more orders wait at the end than at the beginning, and 99 of 100 are visible so soon."""
 EASY = 0.7
