@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -28,6 +29,20 @@ class Found(NamedTuple):
 
     keys: list[Any]
     last: Any | None
+
+
+def by_order(
+    conn: sa.Connection, order_id: sa.Column[Any], before: datetime, after: UUID | None, most: int
+) -> tuple[list[UUID], UUID | None]:
+    """The next `most` orders, made before the limit, that a table has rows of; and the last of them (see `Found`).
+
+    `order_id` leads an index of the table. An order is older than all that is kept of it.
+    """
+    query = sa.select(order_id).distinct().where(order_id < clock.first_uuid7(before))
+    if after is not None:
+        query = query.where(order_id > after)
+    order_ids = list(conn.execute(query.order_by(order_id).limit(most)).scalars())
+    return order_ids, order_ids[-1] if len(order_ids) == most else None
 
 
 class Rule(Protocol):

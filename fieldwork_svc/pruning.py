@@ -9,9 +9,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chassis import clock, dialect
+from chassis import dialect
 from chassis.db import Tx
-from chassis.prune_rules import Found
+from chassis.prune_rules import Found, by_order
 from fieldwork_svc.domain import TABLE
 from fieldwork_svc.models import photos, table
 
@@ -20,17 +20,13 @@ ORDERS = 10
 
 
 class Photos:
-    """The photographs of closed jobs. They are found along the order's id, which is older than its photographs."""
+    """The photographs of closed jobs, found along the order's id."""
 
     table = photos.name
     setting = "PHOTOS_KEEP_DAYS"
 
     def find(self, conn: sa.Connection, before: datetime, after: Any | None) -> Found:
-        query = sa.select(photos.c.order_id).distinct().where(photos.c.order_id < clock.first_uuid7(before))
-        if after is not None:
-            query = query.where(photos.c.order_id > after)
-        order_ids = list(conn.execute(query.order_by(photos.c.order_id).limit(ORDERS)).scalars())
-        return Found(order_ids, order_ids[-1] if len(order_ids) == ORDERS else None)
+        return Found(*by_order(conn, photos.c.order_id, before, after, ORDERS))
 
     def count(self, conn: sa.Connection, keys: Sequence[UUID], before: datetime) -> int:
         query = sa.select(sa.func.count()).select_from(photos).where(_may_go(conn, keys, before))

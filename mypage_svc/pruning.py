@@ -13,10 +13,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chassis import clock, dialect
+from chassis import dialect
 from chassis.db import Tx
 from chassis.models import chassis_tables
-from chassis.prune_rules import Found
+from chassis.prune_rules import Found, by_order
 from mypage_svc.domain import LAST_WORDS
 from mypage_svc.models import events, pages
 
@@ -33,11 +33,7 @@ class Events:
     setting = "EVENTS_KEEP_DAYS"
 
     def find(self, conn: sa.Connection, before: datetime, after: Any | None) -> Found:
-        query = sa.select(events.c.order_id).distinct().where(events.c.order_id < clock.first_uuid7(before))
-        if after is not None:
-            query = query.where(events.c.order_id > after)
-        order_ids = list(conn.execute(query.order_by(events.c.order_id).limit(ORDERS)).scalars())
-        last = order_ids[-1] if len(order_ids) == ORDERS else None
+        order_ids, last = by_order(conn, events.c.order_id, before, after, ORDERS)
         return Found(_may_go(conn, order_ids, before), last)
 
     def count(self, conn: sa.Connection, keys: Sequence[UUID], before: datetime) -> int:
