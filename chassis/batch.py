@@ -28,6 +28,7 @@ from chassis.delivery import Delivery, Undecodable
 from chassis.health import register_check
 from chassis.logging import bind
 from chassis.retry import Retrier
+from chassis.rush import Rush
 from chassis.settings import merged
 from chassis.topology import Topology
 from chassis.wake import Wakes
@@ -40,13 +41,14 @@ STUCK_S = 300.0
 SUSPECT_AFTER = 2
 """Interrupted that often, a message may be what ends its process: it is handled alone from then on."""
 GATHERING_S = 0.1
+_FULL = "full"
 
 
 class BatchHandler(Entrypoint):
     """`@batch_handler(decode, "order_placed", ...)` on `def on_events(self, events)`.
 
     `decode(body) -> event` raises ValueError for bytes that can never become an event; these are parked at once.
-    Settings: `AMQP_URI`, `EVENTS_EXCHANGE`, `BATCH_MAX`, `RETRY_DELAYS_S`, `DELIVERY_LIMIT`.
+    Settings: `AMQP_URI`, `EVENTS_EXCHANGE`, `BATCH_MAX`, `GATHER_S`, `RETRY_DELAYS_S`, `DELIVERY_LIMIT`.
     """
 
     def __init__(self, decode: Callable[[bytes], Any], *routing_keys: str, **kwargs: Any) -> None:
@@ -58,6 +60,7 @@ class BatchHandler(Entrypoint):
         config = merged(self.container.config)
         self._service = self.container.service_name
         self._batch_max = int(config["BATCH_MAX"])
+        self._rush = Rush(float(config["GATHER_S"]))
         self.topology = Topology.of(self._service, self.routing_keys, config)
         self._arrived: LightQueue = LightQueue()
         self._stopping = False
@@ -84,6 +87,7 @@ class BatchHandler(Entrypoint):
         self._stopping = True
         self._arrived.put(None)
         self._wakes.wake("stop")
+        self._wakes.wake(_FULL)
         if self._gt is not None:
             self._gt.wait()
         self._link.stop()
@@ -102,8 +106,13 @@ class BatchHandler(Entrypoint):
         for queue in (self.topology.work, self.topology.parked):
             session.channel.basic_consume(
                 queue,
-                callback=lambda message, queue=queue: self._arrived.put(Delivery(session, queue, message)),
+                callback=lambda message, queue=queue: self._arrive(Delivery(session, queue, message)),
             )
+
+    def _arrive(self, delivery: Delivery) -> None:
+        self._arrived.put(delivery)
+        if self._arrived.qsize() + 1 >= self._batch_max:
+            self._wakes.wake(_FULL)
 
     def _forget_the_dead(self) -> None:
         """What waits here came over connections that are gone, and is delivered again."""
@@ -121,16 +130,28 @@ class BatchHandler(Entrypoint):
     def _take(self) -> list[Delivery]:
         """Wait for one message, then take along whatever else has arrived by now."""
         first = self._arrived.get()
-        # Let the reading greenlet hand over what the socket already holds, and all of those that are suspects.
-        eventlet.sleep(0 if first is None or first.interrupted < SUSPECT_AFTER else GATHERING_S)
+        self._gather(first)
         batch = [first]
         while len(batch) < self._batch_max:
             try:
                 batch.append(self._arrived.get_nowait())
             except Empty:
                 break
+        self._rush.took(len(batch))
         # A message whose connection is gone is delivered again; handling this copy would be waste.
         return [delivery for delivery in batch if delivery is not None and delivery.session.alive]
+
+    def _gather(self, first: Delivery | None) -> None:
+        """Let others arrive that come together with the first; in a rush also those that come a moment later."""
+        # All of those that are suspects.
+        if first is not None and first.interrupted >= SUSPECT_AFTER:
+            eventlet.sleep(GATHERING_S)
+            return
+        # What the socket already holds, which the reading greenlet hands over.
+        eventlet.sleep(0)
+        wait_s, seen = self._rush.wait_s(), self._wakes.seen(_FULL)
+        if wait_s and not self._stopping and self._arrived.qsize() + 1 < self._batch_max:
+            self._wakes.wait(_FULL, seen, wait_s)
 
     def _handle(self, batch: Sequence[Delivery]) -> None:
         # Before the others, whose one acknowledgement says that everything before their last one is settled.

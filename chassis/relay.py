@@ -23,6 +23,7 @@ from chassis.amqp import Link, LinkDown, Outcome
 from chassis.amqp_session import declare_exchange
 from chassis.db import Store, store_of
 from chassis.health import register_check
+from chassis.rush import Rush
 from chassis.settings import merged
 from chassis.topology import direct_exchange
 from chassis.wake import wakes
@@ -33,6 +34,7 @@ BATCH = 500
 CONFIRM_TIMEOUT_S = 15.0
 PAUSE_S = (0.2, 5.0)
 STOP_S = 5.0
+_STOP = "outbox-relay-stop"
 
 
 class Aside:
@@ -93,11 +95,12 @@ class Aside:
 
 
 class OutboxRelay(DependencyProvider):
-    """Runs beside the service's workers. Settings: `AMQP_URI`, `RELAY_IDLE_S`, `EVENTS_EXCHANGE`."""
+    """Runs beside the service's workers. Settings: `AMQP_URI`, `RELAY_IDLE_S`, `GATHER_S`, `EVENTS_EXCHANGE`."""
 
     def setup(self) -> None:
         config = merged(self.container.config)
         self._idle_s = float(config["RELAY_IDLE_S"])
+        self._rush = Rush(float(config["GATHER_S"]))
         self._exchange = str(config["EVENTS_EXCHANGE"])
         self._name = self.container.service_name
         self._aside = Aside()
@@ -122,6 +125,7 @@ class OutboxRelay(DependencyProvider):
         """Publish what the last commits left, then end."""
         self._stopping = True
         self._wakes.wake(outbox.RELAY)
+        self._wakes.wake(_STOP)
         if self._gt is not None:
             with eventlet.Timeout(STOP_S, False):
                 self._gt.wait()
@@ -156,7 +160,8 @@ class OutboxRelay(DependencyProvider):
                 wait_s = self._idle_s
             if self._stopping and seen == self._wakes.seen(outbox.RELAY):
                 return
-            self._wakes.wait(outbox.RELAY, seen, wait_s)
+            if self._wakes.wait(outbox.RELAY, seen, wait_s) and not self._stopping:
+                self._wakes.wait(_STOP, 0, self._rush.wait_s())
 
     def _publish_batch(self) -> bool:
         """Publish the oldest messages; whether there may be more of them.
@@ -172,6 +177,7 @@ class OutboxRelay(DependencyProvider):
             if confirmed:
                 outbox.mark_sent(conn, [message.id for message in confirmed], self._store.now(conn))
         self._aside.taken(confirmed)
+        self._rush.took(len(confirmed))
         metrics.OUTBOX_PUBLISHED.labels(self._name).inc(len(confirmed))
         bad = [m for m in messages if outcomes.get(m.id) in (Outcome.RETURNED, Outcome.REFUSED)]
         if bad:

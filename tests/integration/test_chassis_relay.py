@@ -172,3 +172,19 @@ def test_stopping_while_the_broker_is_away_is_quick_and_leaves_the_messages_in_t
         assert time.monotonic() - begun < 5
     with running(OrderService, uri, vhost) as container:
         wait_until(lambda: unsent(container, "heard") == 0, "sent by the next process")
+
+
+def test_in_a_rush_what_is_committed_bit_by_bit_waits_to_leave_together_but_not_for_a_stop(
+    vhost: str, database: Callable[[str], str], heard: Queue
+) -> None:
+    with running(OrderService, database("order"), vhost, GATHER_S=60) as container:
+        put(container, "heard", [new_id() for _ in range(20)])
+
+        def are_many() -> bool:
+            put(container, "heard", [new_id()])
+            return unsent(container, "heard") >= 50
+
+        wait_until(are_many, "they gather")
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 20
+    assert unsent(container, "heard") == 0, "all of them have left before the end"
