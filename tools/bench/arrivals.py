@@ -18,7 +18,9 @@ from tools.waiting import NotInTime
 
 RATE_PER_S = 10
 CALLERS = 16
-LOOK_S = 0.002
+FIRST_LOOK_S = 0.015
+"""Nobody looks sooner: looking takes from the processors what the order needs, and none is visible by then."""
+LOOK_S = 0.001
 """A visible order is noticed so much too late at most; nobody looks while no order is under way."""
 PATIENCE_S = 60.0
 
@@ -55,6 +57,7 @@ class Followed:
             if not under_way:
                 self._eye.close()
                 return
+            time.sleep(max(0.0, min(under_way.values()) + FIRST_LOOK_S - time.perf_counter()))
             visible, now = self._eye.visible(under_way), time.perf_counter()
             self.taken_ms += [(now - under_way[order_id]) * 1000 for order_id in visible]
             with self._changed:

@@ -65,14 +65,16 @@ class Eye:
     def __init__(self, host: Host) -> None:
         self._connection = psycopg2.connect(host.database_address("mypage"))
         self._connection.autocommit = True
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "prepare look as select order_id::text from pages"
+                f" where status = '{VISIBLE}' and order_id = any($1::uuid[])"
+            )
 
     def visible(self, order_ids: Collection[str]) -> list[str]:
         """Those of these orders that are visible."""
         with self._connection.cursor() as cursor:
-            cursor.execute(
-                f"select order_id::text from pages where status = '{VISIBLE}' and order_id = any(%s::uuid[])",
-                (list(order_ids),),
-            )
+            cursor.execute("execute look(%s::uuid[])", (list(order_ids),))
             return [row[0] for row in cursor.fetchall()]
 
     def close(self) -> None:
