@@ -49,10 +49,12 @@ class TechnicianPages:
         day = _day(view, today)
         phone = Phone(self.fieldwork, self.settings, view)
         jobs = phone.ask("list_jobs", date=day.isoformat(), limit=schemas.MAX_LIMIT)
-        return phone.kept(view.render(
+        response = view.render(
             "technician/jobs.html", jobs=jobs, day=day, today=today, now=clock.utc_now(),
             before=day - timedelta(days=1), after=day + timedelta(days=1),
-        ))  # fmt: skip
+        )  # fmt: skip
+        # A copy with the jobs is worth more than a newer one that says they could not be loaded.
+        return phone.kept(response) if jobs.known else response
 
     @page("GET", "/tech/events", roles=TECHNICIAN)
     def follow_jobs(self, view: View) -> Response:

@@ -19,6 +19,8 @@ from tools.waiting import wait_until
 
 GOOD = {"ont_serial": "HFRN1234ABCD", "rx_power_dbm": "19.5", "down_mbps": "487"}
 WAITS_MS = 20_000
+NO_SIGNAL = ["net::ERR_FAILED"]
+"""What Chromium logs when a service worker has no network either."""
 
 
 @dataclass
@@ -54,17 +56,26 @@ class Phone:
         self.page.locator("#reject-note").fill(note)
         self.page.locator("form[data-entry=reject] button[type=submit]").click()
 
-    def has_copies(self, *order_ids: str) -> None:
-        """Wait until the phone has copies of these jobs' pages."""
-        self.page.wait_for_function(
-            """async (wanted) => {
-                const names = (await caches.keys()).filter((name) => name.startsWith("technician-pages-"));
-                const found = await Promise.all(names.map(async (name) => (await caches.open(name)).keys()));
-                const paths = found.flat().map((request) => new URL(request.url).pathname);
-                return wanted.every((order) => paths.includes(`/tech/jobs/${order}`));
-            }""",
-            arg=list(order_ids), timeout=WAITS_MS,
-        )
+    def has_copies(self, order: Json) -> None:
+        """Wait until the phone has copies of the order's job and of its day.
+
+        Either comes without the other: the list of today leads to the job as well.
+        """
+        self.has_copies_of(f"/tech?date={day_of(order)}", f"/tech/jobs/{order['order_id']}")
+
+    def has_copies_of(self, *paths: str) -> None:
+        """Wait until the phone has copies of these pages."""
+        # Not by wait_for_function: to it the promise of an asynchronous function is as good as true.
+        wait_until(lambda: set(paths) <= set(self._copies()), f"the phone has copies of {', '.join(paths)}")
+
+    def _copies(self) -> list[str]:
+        """Paths, with their queries, of the pages of which the phone has copies."""
+        paths: list[str] = self.page.evaluate("""async () => {
+            const names = (await caches.keys()).filter((name) => name.startsWith("technician-pages-"));
+            const found = await Promise.all(names.map(async (name) => (await caches.open(name)).keys()));
+            return found.flat().map((request) => request.url.slice(location.origin.length));
+        }""")
+        return paths
 
     def lose_signal(self) -> None:
         self.page.context.set_offline(True)

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.technician_phone import (
+    NO_SIGNAL,
     WAITS_MS,
     Phone,
     PhoneOf,
@@ -33,14 +34,10 @@ WORDS: dict[Lang, dict[str, str]] = {
 Scheduled = Callable[..., Json]
 
 
-NO_SIGNAL = ["net::ERR_FAILED"]
-"""What Chromium logs when a service worker has no network either."""
-
-
 def in_a_dead_spot(phone: Phone, order: Json) -> None:
     """The technician has opened the job, and the signal is gone."""
     phone.open_day(order)
-    phone.has_copies(order["order_id"])
+    phone.has_copies(order)
     phone.open_job(order["order_id"])
     phone.lose_signal()
 
@@ -229,7 +226,7 @@ def test_a_page_without_a_copy_says_that_there_is_no_signal(
     order = a_scheduled_order(client)
     phone = a_phone("en", expected=NO_SIGNAL)
     phone.open_day(order)
-    phone.has_copies(order["order_id"])
+    phone.has_copies(order)
     phone.lose_signal()
     phone.page.goto("/tech?date=2031-01-01")
     expect(phone.page.get_by_role("heading", name="No signal")).to_be_visible()

@@ -200,6 +200,7 @@ def test_without_field_work_the_list_says_what_is_missing() -> None:
     fieldwork.call = lambda *_, **__: (_ for _ in ()).throw(DeadlineExceeded("fieldwork", "no answer", 1.0))  # type: ignore[method-assign]
     page = ask(fieldwork, "GET", "/tech")
     assert page.status_code == 200 and "could not be loaded" in text(page)
+    assert KEPT_FOR not in page.headers, "it would take the place of a copy with the jobs"
 
 
 def test_a_user_name_without_a_technician_signs_in_as_somebody_else() -> None:

@@ -1,10 +1,13 @@
 // The phone's copies of pages for a dead spot: the service worker makes and keeps them, this tells it which.
 
 const CACHES = "technician-pages-";
+const PAUSE_MS = 10000;
+const PAUSE_MAX_MS = 60000;
 
 /** Register the service worker, and let it keep this page and the jobs it leads to. */
 export async function start() {
   if (!navigator.serviceWorker) return;
+  navigator.serviceWorker.addEventListener("message", (event) => askAgain(event.data.left));
   const { lang } = document.getElementById("phone").dataset;
   try {
     await navigator.serviceWorker.register(`/tech/sw.js?lang=${lang}`, { scope: "/tech" });
@@ -15,11 +18,25 @@ export async function start() {
   }
 }
 
-/** This page, and every job that the list names. */
-export async function pagesToKeep() {
+/** This page, the list that it goes back to, and every job that the list names. */
+export function pagesToKeep() {
+  const links = [...document.querySelectorAll("a.back, #jobs [data-order] a")].map((link) => link.href);
+  return keep([location.href, ...links]);
+}
+
+async function keep(urls) {
   const registration = await navigator.serviceWorker?.getRegistration("/tech");
-  const links = [...document.querySelectorAll("#jobs [data-order] a")].map((link) => link.href);
-  registration?.active?.postMessage({ keep: [location.href, ...links] });
+  registration?.active?.postMessage({ keep: urls });
+}
+
+let asking = null;
+let pause_ms = PAUSE_MS;
+
+/** What could not be had, for want of signal or because the server was busy: with growing pauses, until all is there. */
+function askAgain(left) {
+  clearTimeout(asking);
+  if (left.length) asking = setTimeout(() => keep(left), pause_ms * (0.75 + Math.random() / 2));
+  pause_ms = left.length ? Math.min(2 * pause_ms, PAUSE_MAX_MS) : PAUSE_MS;
 }
 
 /** Empty the copies: whoever comes next must not see them. */

@@ -9,13 +9,14 @@ const KEPT_FOR = "Oss-Kept-For";
 const OFFLINE = `/tech/offline${self.location.search}`;
 const DEADLINE_MS = 2500;
 const FRESH_MS = 60 * 1000;
+const PATIENCE_MS = 20 * 1000; // with a page that nobody looks at
 const OLD_MS = 48 * 3600 * 1000;
-const PAGES_MAX = 60;
+const PAGES_MAX = 200; // somebody may page through weeks ahead, and today's pages are the oldest of all
 
 self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("message", (event) => {
-  if (event.data?.keep) event.waitUntil(keepAll(event.data.keep));
+  if (event.data?.keep) event.waitUntil(keepAll(event.data.keep).then((left) => event.source?.postMessage({ left })));
 });
 
 async function install() {
@@ -52,15 +53,28 @@ async function copies() {
 
 const copyOf = async (url) => (await copies())?.match(key(url));
 
+/** The answer once all of it is here: one that breaks off is as good as none. */
+async function whole(answer) {
+  await answer.clone().blob();
+  return answer;
+}
+
 /** Keep a copy of an answer, if the server allows it; copies of another technician's pages go first. */
 async function keep(url, answer) {
   const technician = answer.headers.get(KEPT_FOR);
   if (!answer.ok || answer.redirected || !technician) return;
-  const name = PAGES + technician;
+  const body = await answer.blob();
+  const headers = new Headers(answer.headers);
+  headers.set("Date", new Date().toUTCString()); // by this phone's clock, wrong or not: it is what ages are taken by
+  // One at a time: else one tidies away what another has just put.
+  await navigator.locks.request("technician-copies", () => put(PAGES + technician, key(url), new Response(body, { headers })));
+}
+
+async function put(name, url, copy) {
   const others = (await caches.keys()).filter((known) => known.startsWith(PAGES) && known !== name);
   await Promise.all(others.map((other) => caches.delete(other)));
   const pages = await caches.open(name);
-  await pages.put(key(url), answer);
+  await pages.put(url, copy);
   await tidy(pages);
 }
 
@@ -68,30 +82,31 @@ async function tidy(pages) {
   const known = await pages.keys();
   const surplus = known.length - PAGES_MAX;
   await Promise.all(known.map(async (request, at) => {
-    const copy = await pages.match(request);
-    if (at < surplus || age_ms(copy) > OLD_MS) await pages.delete(request);
+    if (at < surplus || age_ms(await pages.match(request)) > OLD_MS) await pages.delete(request);
   }));
 }
 
-const age_ms = (copy) => Date.now() - Date.parse(copy?.headers.get("Date") ?? 0);
+/** NaN, which is neither old nor fresh, where there is nothing to tell it by. */
+const age_ms = (copy) => Date.now() - Date.parse(copy?.headers.get("Date"));
 
-/** Fetch and keep pages that are not open, so that they are there in a dead spot. */
+/** Fetch and keep pages that are not open, so that they are there in a dead spot; returns those to be asked for again. */
 async function keepAll(urls) {
-  for (const url of urls.filter((wanted) => isPage(new URL(wanted)))) {
-    const copy = await copyOf(url);
-    if (copy && age_ms(copy) < FRESH_MS) continue;
-    try {
-      const answer = await fetch(key(url), { headers: { "Oss-Script": "1" } });
-      await keep(url, answer);
-    } catch {
-      return; // no signal: the copies of before stay
-    }
+  const wanted = urls.filter((url) => isPage(new URL(url)));
+  const left = [];
+  for (const [at, url] of wanted.entries()) {
+    if (age_ms(await copyOf(url)) < FRESH_MS) continue;
+    const options = { headers: { "Oss-Script": "1" }, signal: AbortSignal.timeout(PATIENCE_MS) };
+    const answer = await fetch(key(url), options).then(whole).catch(() => null);
+    if (!answer) return [...left, ...wanted.slice(at)]; // no signal: the copies of before stay
+    if (answer.status >= 500 || answer.status === 429) left.push(url);
+    else await keep(url, answer);
   }
+  return left;
 }
 
 async function page(event) {
   const { request } = event;
-  const network = fetch(request);
+  const network = fetch(request).then(whole);
   // Also where the copy has been shown by then; without signal there is nothing to keep.
   event.waitUntil(network.then((answer) => keep(request.url, answer.clone()), () => {}));
   if (request.mode !== "navigate") return network;
