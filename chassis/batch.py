@@ -12,11 +12,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import eventlet
-from eventlet.event import Event
 from eventlet.queue import Empty, LightQueue
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
@@ -157,6 +155,7 @@ class BatchHandler(Entrypoint):
         # Before the others, whose one acknowledgement says that everything before their last one is settled.
         for delivery in _in_turn([delivery for delivery in batch if delivery.interrupted >= SUSPECT_AFTER]):
             self._handle_together([delivery])
+            eventlet.sleep(0)  # Its acknowledgement leaves before the next one is begun, which may end the process.
         self._handle_together([delivery for delivery in batch if delivery.interrupted < SUSPECT_AFTER])
 
     def _handle_together(self, batch: Sequence[Delivery]) -> None:
@@ -211,24 +210,17 @@ class BatchHandler(Entrypoint):
             pause_s = min(pause_s * 2, DATABASE_PAUSE_S[1])
 
     def _run_worker(self, batch: Sequence[Delivery]) -> BaseException | None:
-        done: Event = Event()
         events = [delivery.event for delivery in batch]
         data = {"traceparents": [event.traceparent for event in events if event.traceparent]}
         if len(batch) == 1:
             data["traceparent"] = events[0].traceparent
         try:
             with bind(**_context(events)):
-                self.container.spawn_worker(
-                    self, (events,), {}, context_data=data, handle_result=partial(self._result, done)
-                )
-                return done.wait()
+                _, exc_info = self.container.carry_out(self, (events,), {}, context_data=data)
         except ContainerBeingKilled as exc:
             return exc
-
-    @staticmethod
-    def _result(done: Event, worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
-        done.send(None if exc_info is None else exc_info[1])
-        return result, exc_info
+        error: BaseException | None = None if exc_info is None else exc_info[1]
+        return error
 
     def _acknowledge(self, batch: Sequence[Delivery]) -> None:
         """One acknowledgement for a batch: everything before its last message has been settled by now."""

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import logging
 import random
-from functools import partial
 from typing import Any
 
 import eventlet
-from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 
@@ -92,18 +90,11 @@ class Loop(Entrypoint):
             self._wakes.wake_one(self.name)
 
     def _once(self) -> tuple[bool, BaseException | None]:
-        done: Event = Event()
         try:
-            self.container.spawn_worker(self, (), {}, handle_result=partial(self._result, done))
+            result, exc_info = self.container.carry_out(self, (), {})
         except ContainerBeingKilled as exc:
             return False, exc
-        result, error = done.wait()
-        return bool(result), error
-
-    @staticmethod
-    def _result(done: Event, worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
-        done.send((result, None if exc_info is None else exc_info[1]))
-        return result, exc_info
+        return bool(result), None if exc_info is None else exc_info[1]
 
 
 loop = Loop.decorator

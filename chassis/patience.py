@@ -16,6 +16,8 @@ from eventlet import hubs
 from eventlet.support.psycopg2_patcher import eventlet_wait_callback
 from psycopg2 import extensions
 
+from chassis.waiting import InPlace
+
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 20.0
 IDLE_IN_TRANSACTION_S = 30
@@ -43,6 +45,7 @@ class PatientConnection(extensions.connection):
     _waiting: Any = None
     _give_up: tuple[float, str] = (0.0, "")
     _look_at: float | None = None
+    _in_place: InPlace | None = None
 
     def wait(self, doing: str, limit_s: float) -> None:
         """Wait for the server without holding up others. Raises OperationalError, upon which psycopg2 closes this."""
@@ -53,9 +56,22 @@ class PatientConnection(extensions.connection):
             self._look_later(until, limit_s)
         self._waiting = greenlet.getcurrent()
         try:
-            eventlet_wait_callback(self)
+            if doing == "answer":
+                self._wait_for_answer()
+            else:
+                eventlet_wait_callback(self)
         finally:
             self._waiting = None
+
+    def _wait_for_answer(self) -> None:
+        """As eventlet's callback, but that most answers are here before the event loop would have been asked."""
+        if self._in_place is None:
+            self._in_place = InPlace(self.fileno())
+        while (state := self.poll()) != extensions.POLL_OK:
+            if state == extensions.POLL_READ:
+                self._in_place.wait()
+            else:
+                hubs.trampoline(self.fileno(), write=True)
 
     def _look_later(self, at: float, wait_s: float) -> None:
         self._look_at = at

@@ -204,13 +204,8 @@ class BoundedRpc(Rpc):
         """Carry the request out in a worker, once one is free, and answer it. Raises what is wrong with it."""
         args, kwargs = request.arguments()
         self.check_signature(args, kwargs)
-        self.container.spawn_worker(
-            self,
-            args,
-            kwargs,
-            context_data=request.context(),
-            handle_result=partial(self._handled, request, time.monotonic()),
-        )
+        handle_result = partial(self._handled, request, time.monotonic())
+        self.container.carry_out(self, args, kwargs, context_data=request.context(), handle_result=handle_result)
 
     def _handled(self, request: Request, started: float, worker_ctx: Any, result: Any, exc_info: Any) -> Any:
         outcome = "ok" if exc_info is None else type(exc_info[1]).__name__

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from eventlet import Timeout
 from eventlet.event import Event
 
 
@@ -43,8 +42,7 @@ class Wakes:
             return True
         event = Event()
         self._waiting[name].append(event)
-        with Timeout(timeout_s, False):
-            event.wait()
+        if event.wait(timeout_s):
             return True
         if event in self._waiting[name]:
             self._waiting[name].remove(event)

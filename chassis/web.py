@@ -10,12 +10,9 @@ import http as http_codes
 import json
 import math
 from datetime import date, datetime
-from functools import partial
 from time import perf_counter
 from typing import Any
 
-import eventlet
-from eventlet.event import Event
 from nameko.exceptions import BadRequest, ContainerBeingKilled
 from nameko.web.handlers import HttpRequestHandler
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -32,7 +29,6 @@ from chassis.web_server import Stream, WebServer
 __all__ = ["Answerable", "App", "HttpEntrypoint", "WebServer", "http", "json_response", "problem", "problem_for"]
 
 MAX_BODY = 64 * 1024
-WORKER_CHECK_S = 1.0
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _log = get_logger(__name__)
 
@@ -99,10 +95,6 @@ def unexpected(error: BaseException) -> Response:
     return problem(500, "Internal server error", detail)
 
 
-class WorkerDied(Exception):
-    """The worker ended without a result: it was killed, or a timeout escaped from it."""
-
-
 class HttpEntrypoint(HttpRequestHandler):
     """A route. The body is read, at most `max_body` bytes, before a worker is taken, so slow clients hold none."""
 
@@ -115,7 +107,7 @@ class HttpEntrypoint(HttpRequestHandler):
         self.max_body = max_body
 
     def handle_request(self, request: Any) -> Response:
-        """Run the route in a worker and wait for its answer; refuse at once where too many already wait."""
+        """Run the route as a worker; refuse at once where too many already wait."""
         pool = self.container._worker_pool
         limit = int(setting(self.container, "HTTP_MAX_WAITING", 256))
         if pool.free() <= 0 and pool.waiting() >= limit:
@@ -131,19 +123,11 @@ class HttpEntrypoint(HttpRequestHandler):
 
     def _run(self, request: Any) -> Any:
         args, kwargs = self.get_entrypoint_parameters(request)
-        done = Event()
-        worker = self.container.spawn_worker(
-            self, args, kwargs,
-            context_data=self.server.context_data_from_headers(request),
-            handle_result=partial(self.handle_result, done),
-        )  # fmt: skip
-        thread = self.container._worker_threads.get(worker)
-        while not done.ready():
-            with eventlet.Timeout(WORKER_CHECK_S, False):
-                done.wait()
-            if not done.ready() and (thread is None or thread.dead):
-                raise WorkerDied(self.method_name)
-        return done.wait()
+        data = self.server.context_data_from_headers(request)
+        result, exc_info = self.container.carry_out(self, args, kwargs, context_data=data)
+        if exc_info is not None:
+            raise exc_info[1]
+        return result
 
     def response_from_result(self, result: Any) -> Response:
         """See the module's docstring for what a route may return."""

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import eventlet
 import sqlalchemy as sa
-from nameko.containers import ServiceContainer
 
 from activation_svc import inventory
 from activation_svc.element_config import ElementConfig, resources_of
 from activation_svc.service import ActivationService
+from chassis.container import Container
 from chassis.rpc_server import rpc
 from contracts.errors import Invalid, Overloaded
 from contracts.events import FieldworkRejected, OrderCancelRequested, OrderPlaced, VisitCancelled
@@ -78,7 +78,7 @@ def rejected(order_id: UUID) -> FieldworkRejected:
 class ActivationUnderTest:
     """The running service, its database, the elements' truth, and what it says on the broker."""
 
-    def __init__(self, container: ServiceContainer, db: sa.Engine, tap: Wiretap, elements: SimClient) -> None:
+    def __init__(self, container: Container, db: sa.Engine, tap: Wiretap, elements: SimClient) -> None:
         self.container, self.db, self.tap, self.elements = container, db, tap, elements
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -245,7 +245,7 @@ def scheduling_far_end(
         "AMQP_URI": amqp_uri, "RPC_MAX_QUEUE": 100, "RPC_PREFETCH": 10, "max_workers": 10, "HEARTBEAT": 10,
         "RPC_RETRY_AFTER_S": 1, "BASE": "",
     }
-    container = ServiceContainer(service, config)
+    container = Container(service, config)
     container.start()
     try:
         yield FarEnd

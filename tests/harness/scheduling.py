@@ -14,9 +14,9 @@ import kombu
 import pytest
 import sqlalchemy as sa
 from eventlet.event import Event
-from nameko.containers import ServiceContainer
 
 from chassis import clock
+from chassis.container import Container
 from chassis.db import store_of
 from chassis.health import health_of
 from chassis.hints import Hints
@@ -44,7 +44,7 @@ TECHNICIANS: list[dict[str, Any]] = [
 class Scheduling:
     """Calls the running service as its callers do, and looks into its database."""
 
-    def __init__(self, container: ServiceContainer) -> None:
+    def __init__(self, container: Container) -> None:
         self.container = container
         self.store = store_of(container)
         self.grid = policy.grid(merged(container.config))
@@ -181,7 +181,7 @@ def running_scheduling(nodes: Nodes, databases: Databases) -> Iterator[Schedulin
         "DATABASE_CLOCK": False,
         "WEB_SERVER_ADDRESS": f"127.0.0.1:{free_port()}",
     }
-    container = ServiceContainer(SchedulingService, config)
+    container = Container(SchedulingService, config)
     _listen(amqp_uri, str(merged(config)["EVENTS_EXCHANGE"]))
     container.start()
     try:

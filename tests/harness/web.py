@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import eventlet
-from nameko.containers import ServiceContainer
 from werkzeug.wrappers import Response
 
 from chassis import web_server
+from chassis.container import Container
 from chassis.health import HealthEndpoints
 from chassis.logging import Logging, bound
 from chassis.tracing import Tracing, current_traceparent
@@ -85,7 +85,7 @@ def demo() -> Iterator[Any]:
     """The service in a container, for the length of a block."""
     Demo.closed.clear()
     Demo.release, Demo.entered = eventlet.Event(), eventlet.Event()
-    running = ServiceContainer(Demo, {"WEB_SERVER_ADDRESS": "127.0.0.1:0", "max_workers": 4, "LOG_LEVEL": "DEBUG"})
+    running = Container(Demo, {"WEB_SERVER_ADDRESS": "127.0.0.1:0", "max_workers": 4, "LOG_LEVEL": "DEBUG"})
     running.start()
     yield running
     if not Demo.release.ready():

@@ -9,11 +9,11 @@ from typing import Any
 import eventlet
 import pytest
 from eventlet import wsgi
-from nameko.containers import ServiceContainer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from sqlalchemy.orm import DeclarativeBase
 
 from chassis import tracing
+from chassis.container import Container
 from chassis.db import Store
 from chassis.health import HealthEndpoints, health_of
 from chassis.service import queue_depths
@@ -51,7 +51,7 @@ def test_hanging_database_makes_the_service_unready_in_time_and_leaves_it_alive(
         "DB_POOL_SIZE": 2,
         "EVENTS_EXCHANGE": "oss.events",
     }
-    container: Any = ServiceContainer(Stored, config)
+    container: Any = Container(Stored, config)
     container.start()
     try:
         with eventlet.Timeout(DEADLINE_S):
