@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,6 @@ from chassis.db import StoreSession, Tx
 from contracts.orders import OrderItem
 
 INVENTORY = "inventory"
-ROW_FIELDS = tuple(each.name for each in fields(Activation))
 
 
 @dataclass(frozen=True)
@@ -142,5 +141,5 @@ def _needs(work: Work) -> dict[int, tuple[str, ...]]:
 
 
 def _work(row: Any) -> Work:
-    activation = Activation(**{name: getattr(row, name) for name in ROW_FIELDS})
-    return Work(activation, None if row.snapshot is None else tuple(Entry(**entry) for entry in row.snapshot))
+    snapshot = None if row.snapshot is None else tuple(Entry(**entry) for entry in row.snapshot)
+    return Work(leases.activation_of(row), snapshot)

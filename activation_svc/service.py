@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from activation_svc import audit, commands, domain, fallouts, inventory, models, provisioning, queries, repair, visits
@@ -26,7 +27,10 @@ from contracts.ids import order_id_of
 
 log = logging.getLogger(__name__)
 
-SAGA = Saga(domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event, lock_rows=True)
+SAGA = Saga(
+    domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event, lock_rows=True,
+    guard=("state", "lease_owner", "lease_until"),
+)  # fmt: skip
 
 
 class ActivationService(OperatedService):
@@ -44,12 +48,12 @@ class ActivationService(OperatedService):
         with self.store.transaction() as tx:
             fresh, rows = SAGA.receive(tx, events)
             _, changed = SAGA.decide(tx, rows, fresh)
-            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values())))
+            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values()), self._round().go))
 
     @loop("provision", workers=3, idle_s=0.5)
     def provision(self) -> bool:
         """Work on the network for some orders that are due."""
-        return provisioning.Round(self.store, SAGA, self.network).run()
+        return self._round().run()
 
     @loop("visits", workers=3, idle_s=0.5)
     def request_visits(self) -> bool:
@@ -108,6 +112,10 @@ class ActivationService(OperatedService):
                 raise Conflict(f"{port} of {element} is not blocked, or an order may have left something on it")
         log.warning("%s unblocked %s of %s", by or "an operator", port, element)
         return {"element": element, "port": port}
+
+    def _round(self) -> provisioning.Round:
+        ask = partial(visits.work, self.store, SAGA, self.scheduling, self.visits, claims=False)
+        return provisioning.Round(self.store, SAGA, self.network, ask)
 
     def _act(self, command: commands.Retry | commands.Abandon, another_port: bool = False) -> dict[str, Any]:
         with self.store.transaction() as tx:

@@ -168,7 +168,7 @@ def test_a_process_that_ends_lets_go_of_what_waits_in_it(
 def test_what_was_handed_over_in_a_killed_process_is_found_when_its_lease_ends(
     activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Handover, "hand", lambda handover, tx, works: None)
+    monkeypatch.setattr(Handover, "hand", lambda handover, tx, works, go: None)
     order_id = activation.place()
     assert activation.get(order_id)["state"] == "provisioning"
     for state in ("provisioning", "provisioned"):
