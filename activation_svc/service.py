@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from activation_svc import audit, commands, domain, fallouts, inventory, models, provisioning, queries, repair, visits
+from activation_svc import (
+    audit,
+    choice,
+    commands,
+    domain,
+    fallouts,
+    inventory,
+    models,
+    provisioning,
+    queries,
+    repair,
+    visits,
+)
 from activation_svc.dependencies import NetworkProvider, VisitsProvider
 from activation_svc.plan import PORT, Resource
 from chassis.batch import batch_handler
@@ -29,7 +41,7 @@ log = logging.getLogger(__name__)
 
 SAGA = Saga(
     domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event, lock_rows=True,
-    guard=("state", "lease_owner", "lease_until"),
+    guard=("state", "lease_owner", "lease_until"), beside=choice.FILLED_AS_ONE,
 )  # fmt: skip
 
 
@@ -46,9 +58,9 @@ class ActivationService(OperatedService):
     def on_events(self, events: Sequence[Event]) -> None:
         """Begin, turn round, or close activations; the work itself is the loops'."""
         with self.store.transaction() as tx:
-            fresh, rows = SAGA.receive(tx, events)
+            fresh, rows, filled = SAGA.receive_beside(tx, events, choice.pools_of(self.network.kinds))
             _, changed = SAGA.decide(tx, rows, fresh)
-            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values()), self._round().go))
+            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values()), filled, self._round().go))
 
     @loop("provision", workers=3, idle_s=0.5)
     def provision(self) -> bool:

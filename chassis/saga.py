@@ -70,10 +70,12 @@ class Saga(Generic[R]):
         event: Callable[[str, R, Any, dict[str, Any]], OutgoingEvent],
         lock_rows: bool = False,
         guard: Sequence[str] = (),
+        beside: str = "",
     ) -> None:
         """`lock_rows`: others change the rows too, without `Tx.lock`; a loaded row is then theirs only after commit.
 
-        `guard`: columns of which one changes whenever a row does, for `swap`.
+        `guard`: columns of which one changes whenever a row does, for `swap`. `beside`: a query for one value, which
+        `receive_beside` asks too.
         """
         self.table = table
         self._row_type = row_type
@@ -91,7 +93,8 @@ class Saga(Generic[R]):
         # Both in one question: a row that says which messages are new, then those of the table.
         self._claim_and_load = prepared(
             f"with claimed as ({inbox.CLAIM}), known as ({self._load})"
-            f" select array_agg(message_id), {nulls} from claimed union all select null, {columns} from known"
+            f" select array_agg(message_id), {f'({beside})' if beside else 'null'}, {nulls} from claimed"
+            f" union all select null, null, {columns} from known"
         )
         self._guard = ("order_id", *guard)
         self._swap = _swapping(sql_table.name, [*self._columns, "updated_at"], guard) if guard else ""
@@ -108,10 +111,17 @@ class Saga(Generic[R]):
 
         A message counts as seen from this transaction on.
         """
+        return self.receive_beside(tx, messages)[:2]
+
+    def receive_beside(
+        self, tx: Tx, messages: Sequence[Message], *values: Any
+    ) -> tuple[list[Message], dict[uuid.UUID, R], Any]:
+        """The same, and the answer to the question `beside` with these values, which travels along."""
         ids = dialect.array(dict.fromkeys(message.message_id for message in messages))
         wanted = _order_ids(messages)
         tx.lock(wanted)
-        first, *found = tx.conn.exec_driver_sql(self._claim_and_load, (tx.now, ids, dialect.array(wanted)))
+        asked = (tx.now, ids, dialect.array(wanted), *values)
+        first, *found = tx.conn.exec_driver_sql(self._claim_and_load, asked)
         fresh = {str(message_id) for message_id in first[0] or ()}
         metrics.INBOX_DUPLICATES.labels(self.table.name).inc(len(messages) - len(fresh))
         todo = []
@@ -119,7 +129,7 @@ class Saga(Generic[R]):
             if str(message.message_id) in fresh:
                 fresh.discard(str(message.message_id))
                 todo.append(message)
-        return todo, self._known(wanted, (row[1:] for row in found))
+        return todo, self._known(wanted, (row[2:] for row in found)), first[1]
 
     def command(self, tx: Tx, command: Message) -> Step[R]:
         """Let one command take effect; raises chassis.table.Refused where the state does not allow it."""
