@@ -16,7 +16,7 @@ from activation_svc import beliefs
 from activation_svc.beliefs import Beliefs, owner_of
 from activation_svc.driver import Content, ElementError
 from activation_svc.models import table
-from activation_svc.provisioning import Network
+from activation_svc.network import Network
 from chassis.db import StoreSession
 from contracts.errors import NotFound
 from contracts.rpc import Audit, ElementAudit, Finding

@@ -85,6 +85,8 @@ class ElementBreaker:
             self._probing = False
         elif self.state != "closed":
             return  # the outcome of a call from before the breaker opened
+        elif failure is None and self._breaker.fail_counter == 0:
+            return  # all is well, as it was
         if failure is not None:
             self._words = str(failure)
         try:

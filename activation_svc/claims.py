@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,6 @@ from chassis.db import StoreSession, Tx
 from contracts.orders import OrderItem
 
 INVENTORY = "inventory"
-ROW_FIELDS = tuple(each.name for each in fields(Activation))
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,13 @@ class Supplier:
         works = [replace(work, holding=held.get(work.order_id, {})) for work in works]
         return self._supplied(works, inventory.allocate, tx.conn)
 
-    def begin(self, tx: Tx, rows: Iterable[Activation]) -> list[Work]:
-        """The works of orders that were placed, and leased, in this transaction: they hold nothing yet."""
-        return self._supplied([_with_items(Work(row, None)) for row in rows], inventory.allocate, tx.conn)
+    def begin(self, tx: Tx, rows: Iterable[Activation], filled: Mapping[str, int] | None) -> list[Work]:
+        """The works of orders that were placed, and leased, in this transaction: they hold nothing yet.
+
+        `filled`: as `inventory.allocate` takes it.
+        """
+        allocate = partial(inventory.allocate, filled=filled)
+        return self._supplied([_with_items(Work(row, None)) for row in rows], allocate, tx.conn)
 
     def completed(self, store: StoreSession, works: list[Work]) -> list[Work]:
         """The works with their plans. What they lack now is surely not to be had."""
@@ -142,5 +146,5 @@ def _needs(work: Work) -> dict[int, tuple[str, ...]]:
 
 
 def _work(row: Any) -> Work:
-    activation = Activation(**{name: getattr(row, name) for name in ROW_FIELDS})
-    return Work(activation, None if row.snapshot is None else tuple(Entry(**entry) for entry in row.snapshot))
+    snapshot = None if row.snapshot is None else tuple(Entry(**entry) for entry in row.snapshot)
+    return Work(leases.activation_of(row), snapshot)

@@ -16,7 +16,7 @@ from activation_svc.domain import Activation
 from activation_svc.element_config import ElementConfig
 from activation_svc.elements import Elements
 from activation_svc.handover import Handover
-from activation_svc.provisioning import GROUPS_AT_ONCE, Network
+from activation_svc.network import GROUPS_AT_ONCE, Network
 from activation_svc.visits import Gate, Visits
 from activation_svc.worker_settings import WorkerSettings, worker_settings
 from chassis.db import store_of

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
-
-import tenacity
 
 from activation_svc.driver import ElementError, ElementRefused, ElementUnreachable
 
@@ -18,7 +17,8 @@ Answer = dict[str, Any]
 
 AT_ONCE = 64
 """Requests on their way together; few enough that answers cannot fill the socket before the requests are sent."""
-TRIES = 2
+PAUSE_S = (0.02, 0.1)
+"""Before the second try."""
 
 
 class ElementTimeout(ElementUnreachable):
@@ -75,16 +75,14 @@ class Links:
         No request is sent after `deadline` (of the monotonic clock). What gets no answer is asked once more.
         """
         results: list[Answer | ElementError | None] = [None] * len(requests)
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(TRIES),
-            wait=tenacity.wait_random(0.02, 0.1),
-            retry=tenacity.retry_if_exception_type(ElementUnreachable),
-            reraise=True,
-        )
         try:
-            retrying(self._exchange, element, requests, results, deadline)
-        except ElementUnreachable as why:
-            return [why if result is None else result for result in results]
+            self._exchange(element, requests, results, deadline)
+        except ElementUnreachable:
+            time.sleep(random.uniform(*PAUSE_S))
+            try:
+                self._exchange(element, requests, results, deadline)
+            except ElementUnreachable as why:
+                return [why if result is None else result for result in results]
         return [result for result in results if result is not None]
 
     def close(self) -> None:

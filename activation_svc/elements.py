@@ -166,8 +166,14 @@ class Elements:
             for entry in plan:
                 mine = by_element.setdefault(entry.element, {})
                 mine[order_id] = (*mine.get(order_id, ()), entry)
-        for _ in GreenPool(AT_ONCE).starmap(read, by_element.items()):
-            pass
+        if not by_element:
+            return found, failures
+        *others, here = by_element.items()
+        pool = GreenPool(AT_ONCE)
+        reading = [pool.spawn(read, element, group) for element, group in others]
+        read(*here)  # No greenlet of its own: most orders have two elements, which so cost one.
+        for each in reading:
+            each.wait()
         return found, failures
 
     def _write(self, element: str, group: Plans, deadline: float) -> Failures:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from activation_svc import inventory
 from activation_svc.domain import Activation
+from activation_svc.network import Network
 from activation_svc.plan import PORT, Resource, needs_of
-from activation_svc.provisioning import Network
 from chassis.db import Tx
 from contracts.errors import Conflict
 from contracts.orders import OrderItem

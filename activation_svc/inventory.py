@@ -13,16 +13,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from activation_svc.choice import Choice
 from activation_svc.models import resources as table
 from activation_svc.plan import PORT, Holding, Needs, Resource
 from chassis import dialect
+from chassis.connection import prepared
 
-TOGETHER = {"olt": (PORT, "vlan"), "bng": ("ip",)}
-"""Kinds that an order takes all from one element of a kind: its lines are at one address. The first tells how full
-it is."""
 MAX_WORDS = 300
-FULL = 2**31 - 1
-"""Where the first free place of a full pool is taken to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +57,22 @@ def allocate(
     needs: Mapping[UUID, Needs],
     elements: Mapping[str, str],
     avoided: Collection[str] = (),
+    filled: Mapping[str, int] | None = None,
 ) -> Given:
     """Give each order all it needs, or nothing. What another transaction is just giving out is passed over.
 
     `elements`: kind by name. Each order gets everything of one kind from the element whose pool is filled the least,
-    those in `avoided` last.
+    those in `avoided` last. `filled`: how full pools are (`choice.FILLED`), where the caller has asked that already.
     """
     dialect.later(conn, _SHARED)
-    return _allocate(conn, needs, elements, avoided)
+    return _allocate(conn, needs, elements, avoided, filled)
 
 
 def allocate_exactly(
-    conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str] = ()
+    conn: sa.Connection,
+    needs: Mapping[UUID, Needs],
+    elements: Mapping[str, str],
+    avoided: Collection[str] = (),
 ) -> Given:
     """The same, but wait until nobody else is giving out: only then is a pool that seems empty surely so."""
     dialect.later(conn, _ALONE)
@@ -79,9 +80,10 @@ def allocate_exactly(
 
 
 def _allocate(
-    conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str]
-) -> Given:
-    choice = _Choice(conn, elements, avoided)
+    conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str],
+    filled: Mapping[str, int] | None = None,
+) -> Given:  # fmt: skip
+    choice = Choice(conn, elements, avoided, filled)
     given: dict[UUID, Holding] = {}
     waiting = dict(needs)
     while waiting:
@@ -104,47 +106,6 @@ def _allocate(
         given |= now
         waiting = {order_id: need for order_id, need in waiting.items() if order_id not in now}
     return Given(given, {order_id: tuple(sorted(choice.exhausted[order_id])) for order_id in waiting})
-
-
-class _Choice:
-    """Which element each order asks next: the one that is filled the least, of those not too empty for it.
-
-    Pools are filled from their first place on, so how far one is filled is where its first free place is, without the
-    few that are blocked: a look at the index, whatever the pool holds. What was given back leaves gaps, and an element
-    with gaps comes first.
-    """
-
-    def __init__(self, conn: sa.Connection, elements: Mapping[str, str], avoided: Collection[str]) -> None:
-        self._elements, self._avoided = elements, avoided
-        first = {kind: kinds[0] for kind, kinds in TOGETHER.items()}
-        pools = [f"{first[kind]}:{name}" for name, kind in elements.items() if kind in first]
-        self._filled: Counter[str] = Counter(dict(conn.exec_driver_sql(_FILLED, (pools,)).tuples().all()))
-        self.exhausted: dict[UUID, set[str]] = defaultdict(set)
-
-    def sites(self, order_id: UUID, need: Needs) -> dict[str, str] | None:
-        """The element for each kind of resource in `need`, or None where no element is left to ask."""
-        counts = Counter(kind for kinds in need.values() for kind in kinds)
-        sites: dict[str, str] = {}
-        for element_kind, kinds in TOGETHER.items():
-            mine = [kind for kind in kinds if counts[kind]]
-            candidates = [
-                (name in self._avoided, self._filled[f"{kinds[0]}:{name}"], name)
-                for name, kind in self._elements.items()
-                if kind == element_kind and not {f"{each}:{name}" for each in mine} & self.exhausted[order_id]
-            ]
-            if mine and not candidates:
-                if not self.exhausted[order_id]:
-                    self.exhausted[order_id] |= set(mine)  # there is no element with such pools at all
-                return None
-            if mine:
-                name = min(candidates)[2]
-                self._filled[f"{kinds[0]}:{name}"] += counts[kinds[0]]
-                sites |= dict.fromkeys(mine, name)
-        return sites
-
-    def too_empty(self, order_id: UUID, pools: Iterable[str]) -> None:
-        """These pools do not have what the order needs."""
-        self.exhausted[order_id] |= set(pools)
 
 
 def _pools(need: Needs, sites: Mapping[str, str]) -> Counter[str]:
@@ -238,17 +199,11 @@ def _texts(order_ids: Iterable[UUID]) -> list[str]:
 
 _SHARED = "select pg_advisory_xact_lock_shared(hashtext('activation inventory'))"
 _ALONE = "select pg_advisory_xact_lock(hashtext('activation inventory'))"
-_HELD = (
+_HELD = prepared(
     "select order_id, line, pool, name from resources"
     " where order_id = any(%s::uuid[]) and blocked is null order by line"
 )
-_FILLED = (
-    "select pool, coalesce((select position from resources where pool = asked.pool and order_id is null"
-    f"  and blocked is null order by position limit 1), {FULL})"
-    " - (select count(*) from resources where pool = asked.pool and blocked is not null and order_id is null)"
-    " from unnest(%s::text[]) as asked(pool)"
-)
-_FREE = (
+_FREE = prepared(
     "select wanted.pool, free.name"
     " from unnest(%s::text[], %s::int[]) as wanted(pool, count) cross join lateral ("
     "  select name, position from resources"
@@ -256,7 +211,7 @@ _FREE = (
     "  order by position limit wanted.count for update skip locked"
     " ) as free order by wanted.pool, free.position"
 )
-_GIVE = (
+_GIVE = prepared(
     "update resources set order_id = given.order_id, line = given.line"
     " from unnest(%s::uuid[], %s::int[], %s::text[], %s::text[])"
     " as given(order_id, line, pool, name)"

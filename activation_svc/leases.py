@@ -10,7 +10,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -20,11 +20,14 @@ import sqlalchemy as sa
 from activation_svc.domain import Activation
 from activation_svc.models import PROVISION_STATES, VISIT_STATES, table
 from activation_svc.plan import Plan, as_json
-from chassis.db import Tx
+from chassis.connection import prepared
+from chassis.db import StoreSession, Tx
 from chassis.dialect import array
 
 LEASE_S = 30.0
 """Longer than any step that writes to elements (`elements.STEP_TIMEOUT_S`)."""
+
+_FIELDS = tuple(each.name for each in fields(Activation))
 
 
 def _claiming(states: Sequence[str]) -> str:
@@ -46,11 +49,13 @@ def _claiming(states: Sequence[str]) -> str:
 _CLAIM: dict[tuple[str, ...], str] = {
     states: _claiming(states) for states in (PROVISION_STATES, VISIT_STATES)
 }
-_HOLD = (
-    "update activations set lease_until = %s, snapshot = coalesce(taken.snapshot, activations.snapshot)"
-    " from unnest(%s::uuid[], %s::timestamptz[], %s::jsonb[]) as taken(order_id, lease_until, snapshot)"
-    " where activations.order_id = taken.order_id and activations.lease_until = taken.lease_until"
-    " and lease_owner = %s and activations.lease_until > %s"
+_HOLD = prepared(
+    "update activations set lease_until = %s::timestamptz, snapshot = coalesce(taken.snapshot, activations.snapshot)"
+    " from unnest(%s::uuid[], %s::timestamptz[], cast(%s::text[] as jsonb[])) as taken(order_id, lease_until, snapshot)"
+    # Said twice, so that the rows are looked up whatever the size of the table when this was planned.
+    " where activations.order_id = any(%s::uuid[]) and activations.order_id = taken.order_id"
+    " and activations.lease_until = taken.lease_until and lease_owner = %s::text"
+    " and activations.lease_until > %s::timestamptz"
     " returning activations.order_id, state"
 )
 
@@ -99,6 +104,11 @@ def is_held(row: Activation, lease: Lease, now: datetime) -> bool:
     return same and row.lease_until is not None and row.lease_until > now
 
 
+def activation_of(row: Any) -> Activation:
+    """The activation in a row that was claimed, which holds more than it."""
+    return Activation(**{name: getattr(row, name) for name in _FIELDS})
+
+
 def claim(conn: sa.Connection, owner: Owner, states: tuple[str, ...], now: datetime, limit: int) -> Sequence[Any]:
     """Take up to `limit` due orders that nobody works on, and return their rows.
 
@@ -126,21 +136,24 @@ def take(
 
 
 def hold(
-    conn: sa.Connection, owner: Owner, works: Sequence[tuple[Lease, Plan | None]], now: datetime
-) -> dict[UUID, str]:
-    """Renew the leases that are still the same, as `leased` does; return those orders with their present state.
+    store: StoreSession, owner: Owner, works: Sequence[tuple[Lease, Plan | None]]
+) -> tuple[dict[UUID, str], datetime]:
+    """Renew the leases that are still the same, as `leased` does, in a transaction of its own.
 
-    With them the snapshots are kept, where there are new ones. Call it with the orders locked (`tx.lock`), because it
-    writes several rows.
+    With them the snapshots are kept, where there are new ones. Returns those orders with their present state, and the
+    moment of the renewal.
     """
-    if not works:
-        return {}
-    held = [lease for lease, _ in works]
-    values = (
-        now + timedelta(seconds=LEASE_S), array(lease.order_id for lease in held),
-        [lease.lease_until for lease in held], [as_json(snapshot) for _, snapshot in works], str(owner), now,
-    )  # fmt: skip
-    return dict(conn.exec_driver_sql(_HOLD, values).tuples().all())
+    with store.single() as tx:
+        if not works:
+            return {}, tx.now
+        order_ids = [lease.order_id for lease, _ in works]
+        # The statement locks the rows of several orders, in no order of ours.
+        tx.lock(order_ids)
+        values = (
+            tx.now + timedelta(seconds=LEASE_S), array(order_ids), [lease.lease_until for lease, _ in works],
+            [as_json(snapshot) for _, snapshot in works], array(order_ids), str(owner), tx.now,
+        )  # fmt: skip
+        return {row.order_id: row.state for row in tx.conn.exec_driver_sql(_HOLD, values)}, tx.now
 
 
 def release(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID]) -> None:

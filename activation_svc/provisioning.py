@@ -8,94 +8,93 @@ go side by side to the end, so that an element that is slow or dead holds up onl
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from eventlet import GreenPool, Timeout
+from eventlet import Timeout
 from eventlet.greenthread import GreenThread
 
-from activation_svc import commands, domain, inventory, leases
-from activation_svc.claims import Supplier, Work
+from activation_svc import commands, domain, inventory, leases, snapshots
+from activation_svc.claims import Work
 from activation_svc.commands import FailedTry
-from activation_svc.domain import Activation, Patience
+from activation_svc.domain import Activation
 from activation_svc.driver import ElementError, ElementRefused
-from activation_svc.elements import NetworkElements
-from activation_svc.handover import Handover
-from activation_svc.models import PROVISION_STATES, table
-from activation_svc.plan import Plan, Site, as_json, lines_of
+from activation_svc.models import PROVISION_STATES
+from activation_svc.network import Network
+from activation_svc.plan import Plan, lines_of
 from chassis.db import StoreSession, Tx
 from chassis.saga import Saga
 
 log = logging.getLogger(__name__)
 
 SLOW_S = 1.0
-GROUPS_AT_ONCE = 32
-"""Of one process; a worker waits before it takes on more."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """What a worker works with. `kinds`: which elements there are, and of what kind.
-
-    `groups` runs what is worked on side by side, of all workers; `batch` orders are taken at once; `arrived` are orders
-    that begin, `provisioned` those whose visit is to be requested; `jitter` gives random numbers in [0, 1).
-    """
-
-    elements: NetworkElements
-    kinds: Mapping[str, str]
-    site: Site
-    owner: leases.Owner
-    groups: GreenPool
-    patience: Patience
-    batch: int
-    arrived: Handover[Work]
-    provisioned: Handover[Activation]
-    jitter: Callable[[], float] = random.random
-
-    @property
-    def supplier(self) -> Supplier:
-        """What gives orders the resources they need, as things stand."""
-        return Supplier(self.owner, self.kinds, self.elements.avoided(), self.site)
-
-
-def begin(tx: Tx, network: Network, rows: Sequence[Activation]) -> list[Activation]:
+def begin(
+    tx: Tx, network: Network, rows: Sequence[Activation], filled: Mapping[str, int] | None, go: Callable[[], None]
+) -> list[Activation]:
     """Take what orders that are placed in this transaction need, and hand as many over as there is room for.
 
-    `rows`: what the transaction is about to store. Returns the same, some of them leased.
+    `rows`: what the transaction is about to store; `filled`: as `inventory.allocate` takes it; `go` begins a round
+    with what was handed over. Returns the rows, some of them leased.
     """
     placed = [row for row in rows if row.state == "provisioning" and row.lease_owner is None]
     chosen = {row.order_id: leases.leased(row, network.owner, tx.now) for row in placed[:network.arrived.room]}
-    network.arrived.hand(tx, network.supplier.begin(tx, chosen.values()))
+    works = network.supplier.begin(tx, chosen.values(), filled)
+    network.arrived.hand(tx, works, go if network.groups.free() > 0 else None)
     if any(row.state in PROVISION_STATES and row.order_id not in chosen for row in rows):
         network.arrived.leave(tx)
     return [chosen.get(row.order_id, row) for row in rows]
 
 
 class Round:
-    """One claimed batch and what became of each order in it."""
+    """One claimed batch and what became of each order in it. `ask`: ask for the visits of what was just handed over."""
 
-    def __init__(self, store: StoreSession, saga: Saga[Activation], network: Network) -> None:
-        self._store, self._saga, self._network = store, saga, network
+    def __init__(
+        self, store: StoreSession, saga: Saga[Activation], network: Network, ask: Callable[[], Any]
+    ) -> None:
+        self._store, self._saga, self._network, self._ask = store, saga, network, ask
         self._held: dict[UUID, Activation] = {}
         self._failed: dict[UUID, FailedTry] = {}
         self._done: dict[UUID, Work] = {}
         self._tidied: set[UUID] = set()
+        self._asks = False
 
     def run(self) -> bool:
         """Do one round; return whether there may be more to do."""
         network = self._network
-        works = network.supplier.completed(self._store, network.arrived.next(network.batch, self._claim))
+        groups = self._grouped(network.arrived.next(network.batch, self._claim))
+        self._wait([network.groups.spawn(self._work_on, group) for group in groups])
+        return network.arrived.behind
+
+    def go(self) -> None:
+        """Do one round with what was just handed over, in a greenlet of its own, without a worker."""
+        self._network.groups.spawn_n(self._go)
+
+    def _go(self) -> None:
+        network = self._network
+        try:
+            with network.arrived.going():
+                groups = self._grouped(network.arrived.take(network.batch))
+                for group in groups[1:]:
+                    network.groups.spawn_n(self._work_on, group)
+                for group in groups[:1]:
+                    self._work_on(group)
+        except Exception:
+            log.exception("a round ended before its work began: its orders wait until their leases end")
+
+    def _grouped(self, works: list[Work]) -> list[list[Work]]:
+        """The works, with their plans, by the elements they have to do with."""
+        works = self._network.supplier.completed(self._store, works)
         self._held = {work.order_id: work.row for work in works}
         self._failed = {work.order_id: replace(work.failed, ports=work.ports) for work in works if work.failed}
         groups: dict[tuple[str, ...], list[Work]] = {}
         for work in works:
             groups.setdefault(work.route, []).append(work)
-        self._wait([network.groups.spawn(self._work_on, group) for group in groups.values()])
-        return network.arrived.behind
+        return list(groups.values())
 
     def _claim(self, limit: int) -> list[Work]:
         with self._store.transaction() as tx:
@@ -117,6 +116,10 @@ class Round:
             self._put_back([work for work in works if work.puts_back])
             self._provision([work for work in works if not work.puts_back and work.order_id not in self._failed])
             self._record(works)
+            if self._asks:
+                self._asks = False
+                with self._network.provisioned.going():
+                    self._ask()
         except Exception as error:
             # It is the loop's to pause on, where that still waits; the orders need not wait for their leases to end.
             log.exception("work on %d orders ended", len(works))
@@ -125,10 +128,10 @@ class Round:
         return None
 
     def _put_back(self, works: list[Work]) -> None:
-        snapshots = {work.order_id: work.snapshot for work in works if work.snapshot is not None}
-        if snapshots:
-            self._fail("restore", self._network.elements.restore(snapshots), works)
-            self._fail("verify restored", self._network.elements.verify(self._unfailed(snapshots)), works)
+        before = {work.order_id: work.snapshot for work in works if work.snapshot is not None}
+        if before:
+            self._fail("restore", self._network.elements.restore(before), works)
+            self._fail("verify restored", self._network.elements.verify(self._unfailed(before)), works)
         self._done |= {work.order_id: work for work in works if work.snapshot is None or self._is_fine(work)}
 
     def _provision(self, works: list[Work]) -> None:
@@ -164,17 +167,22 @@ class Round:
             replace(work, snapshot=(*(work.snapshot or ()), *taken.get(work.order_id, ())))
             for work in works if self._is_fine(work)
         ]
-        with self._store.transaction() as tx:
-            tx.lock(work.order_id for work in works)
-            ours = leases.hold(tx.conn, self._network.owner, [
-                (self._held[work.order_id], work.snapshot if work.order_id in taken else None) for work in works
-            ], tx.now)
-        renewed = [leases.leased(self._held[order_id], self._network.owner, tx.now) for order_id in ours]
+        ours, renewed_at = leases.hold(self._store, self._network.owner, [
+            (self._held[work.order_id], work.snapshot if work.order_id in taken else None) for work in works
+        ])
+        renewed = [leases.leased(self._held[order_id], self._network.owner, renewed_at) for order_id in ours]
         self._held |= {row.order_id: row for row in renewed}
         return [work for work in works if ours.get(work.order_id) == "provisioning"]
 
     def _record(self, claimed: list[Work]) -> None:
         """Store what came of these orders, as far as they are still ours, and let go of them."""
+        recorded = self._record_provisioned([
+            work for work in claimed
+            if work.order_id in self._done and not work.puts_back and work.order_id not in self._tidied
+        ])
+        claimed = [work for work in claimed if work.order_id not in recorded]
+        if not claimed:
+            return
         with self._store.transaction() as tx:
             rows = self._saga.load(tx, [work.order_id for work in claimed])
             works = [work for work in claimed if self._is_ours(rows[work.order_id], tx)]
@@ -186,21 +194,46 @@ class Round:
                 if row.order_id in self._failed and row.order_id not in changed and row.state == work.row.state:
                     changed[row.order_id] = self._after_failure(row, tx)
             left = {work.order_id: leases.released(changed.get(work.order_id, rows[work.order_id])) for work in works}
-            self._saga.store(tx, list((left | self._handed_on(tx, left.values())).values()))
+            kept = self._kept(tx, left.values())
+            self._saga.store(tx, list((left | kept).values()))
             self._clean(tx.conn, left)
+            self._network.provisioned.hand(tx, list(kept.values()), self._go_on)
+
+    def _record_provisioned(self, works: list[Work]) -> set[UUID]:
+        """Store that these are live, where nobody has moved them since their lease was renewed. Returns those.
+
+        Whoever moves an order that is leased changes its state, as a cancel does; so nothing need be loaded.
+        """
+        if not works:
+            return set()
+        with self._store.single() as tx:
+            held = {work.order_id: self._held[work.order_id] for work in works}
+            rows = {order_id: row for order_id, row in held.items() if leases.is_held(row, row, tx.now)}
+            outcomes = [self._outcome(rows[work.order_id], work) for work in works if work.order_id in rows]
+            _, changed, events = self._saga.effects(tx, rows, outcomes)
+            kept = self._kept(tx, changed.values())
+            after = [kept.get(order_id) or leases.released(row) for order_id, row in changed.items()]
+            recorded = self._saga.swap(tx, list(rows.values()), after, events)
+            self._network.provisioned.hand(
+                tx, [row for order_id, row in kept.items() if order_id in recorded], self._go_on
+            )
+        return recorded
 
     def _is_ours(self, row: Activation, tx: Tx) -> bool:
         return leases.is_held(row, self._held[row.order_id], tx.now)
 
-    def _handed_on(self, tx: Tx, rows: Iterable[Activation]) -> dict[UUID, Activation]:
+    def _kept(self, tx: Tx, rows: Iterable[Activation]) -> dict[UUID, Activation]:
         """The orders whose visit is requested next: they keep their lease, as far as there is room for them."""
         handover = self._network.provisioned
         provisioned = [row for row in rows if row.state == "provisioned"]
         kept = [leases.leased(row, self._network.owner, tx.now) for row in provisioned[:handover.room]]
-        handover.hand(tx, kept)
         if len(kept) < len(provisioned):
             handover.leave(tx)
         return {row.order_id: row for row in kept}
+
+    def _go_on(self) -> None:
+        """Right after the commit of a group: the group goes on to ask for its visits."""
+        self._asks = True
 
     def _outcome(self, row: Activation, work: Work) -> Any:
         """The command that says what came of this order; None where it is to be tried again."""
@@ -225,11 +258,11 @@ class Round:
         done = [self._done[order_id] for order_id in order_ids if order_id in self._done]
         restored = [work.order_id for work in done if work.puts_back]
         if restored:
-            conn.execute(sa.update(table).where(table.c.order_id.in_(restored)).values(snapshot=None))
+            snapshots.forget(conn, restored)
             inventory.release(conn, restored)
         tidied = [work for work in done if work.order_id in self._tidied]
         if tidied:
-            store_snapshots(conn, {work.order_id: _without(work.snapshot, work.leftovers) for work in tidied})
+            snapshots.store(conn, {work.order_id: snapshots.without(work.snapshot, work.leftovers) for work in tidied})
             inventory.release_blocked(conn, [work.order_id for work in tidied])
 
     def _fail(self, step: str, failures: dict[UUID, ElementError], works: list[Work]) -> None:
@@ -251,23 +284,3 @@ class Round:
         with self._store.transaction() as tx:
             tx.lock(order_ids)
             leases.release(tx.conn, self._network.owner, order_ids)
-
-
-def _without(snapshot: Plan | None, leftovers: Plan) -> Plan:
-    return tuple(entry for entry in snapshot or () if entry not in leftovers)
-
-
-def store_snapshots(conn: sa.Connection, snapshots: Mapping[UUID, Plan]) -> None:
-    """Record what stood on the elements before these orders wrote there."""
-    if not snapshots:
-        return
-    conn.execute(_STORE, {
-        "orders": list(map(str, snapshots)), "snapshots": [as_json(plan) for plan in snapshots.values()],
-    })
-
-
-_STORE = sa.text(
-    "update activations set snapshot = taken.snapshot"
-    " from unnest(cast(:orders as uuid[]), cast(:snapshots as jsonb[])) as taken(order_id, snapshot)"
-    " where activations.order_id = taken.order_id"
-)

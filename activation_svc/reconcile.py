@@ -27,13 +27,12 @@ with warnings.catch_warnings():
 
 import sqlalchemy as sa
 
-from activation_svc import beliefs, registry
+from activation_svc import beliefs, registry, snapshots
 from activation_svc.beliefs import Beliefs, Place, owner_of
 from activation_svc.driver import Content, ElementError
 from activation_svc.elements import NetworkElements
 from activation_svc.models import table
 from activation_svc.plan import Entry, Plan
-from activation_svc.provisioning import store_snapshots
 from activation_svc.worker_settings import worker_settings
 from contracts.ids import new_id
 
@@ -155,7 +154,7 @@ def _complete_snapshots(
             if (entries := tuple(entry for entry in plan if not _has(kept[order_id], entry)))
         }
         taken = stood_before(elements, kinds, missing)
-        store_snapshots(conn, {order_id: (*kept[order_id], *plan) for order_id, plan in taken.items()})
+        snapshots.store(conn, {order_id: (*kept[order_id], *plan) for order_id, plan in taken.items()})
 
 
 def stood_before(elements: NetworkElements, kinds: Mapping[str, str], plans: Mapping[UUID, Plan]) -> dict[UUID, Plan]:

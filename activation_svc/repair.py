@@ -17,8 +17,8 @@ from activation_svc import beliefs, leases
 from activation_svc.audit import digest, existing
 from activation_svc.beliefs import LIVE_STATES, Beliefs, owner_of
 from activation_svc.driver import Content
+from activation_svc.network import Network
 from activation_svc.plan import Entry, Plan
-from activation_svc.provisioning import Network
 from chassis.db import StoreSession, Tx
 from contracts.errors import Invalid
 from contracts.ids import new_id

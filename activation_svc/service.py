@@ -7,9 +7,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from activation_svc import audit, commands, domain, fallouts, inventory, models, provisioning, queries, repair, visits
+from activation_svc import (
+    audit,
+    choice,
+    commands,
+    domain,
+    fallouts,
+    inventory,
+    models,
+    provisioning,
+    queries,
+    repair,
+    visits,
+)
 from activation_svc.dependencies import NetworkProvider, VisitsProvider
 from activation_svc.plan import PORT, Resource
 from chassis.batch import batch_handler
@@ -26,7 +39,10 @@ from contracts.ids import order_id_of
 
 log = logging.getLogger(__name__)
 
-SAGA = Saga(domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event, lock_rows=True)
+SAGA = Saga(
+    domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event, lock_rows=True,
+    guard=("state", "lease_owner", "lease_until"), beside=choice.FILLED_AS_ONE,
+)  # fmt: skip
 
 
 class ActivationService(OperatedService):
@@ -42,14 +58,14 @@ class ActivationService(OperatedService):
     def on_events(self, events: Sequence[Event]) -> None:
         """Begin, turn round, or close activations; the work itself is the loops'."""
         with self.store.transaction() as tx:
-            fresh, rows = SAGA.receive(tx, events)
+            fresh, rows, filled = SAGA.receive_beside(tx, events, choice.pools_of(self.network.kinds))
             _, changed = SAGA.decide(tx, rows, fresh)
-            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values())))
+            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values()), filled, self._round().go))
 
     @loop("provision", workers=3, idle_s=0.5)
     def provision(self) -> bool:
         """Work on the network for some orders that are due."""
-        return provisioning.Round(self.store, SAGA, self.network).run()
+        return self._round().run()
 
     @loop("visits", workers=3, idle_s=0.5)
     def request_visits(self) -> bool:
@@ -108,6 +124,10 @@ class ActivationService(OperatedService):
                 raise Conflict(f"{port} of {element} is not blocked, or an order may have left something on it")
         log.warning("%s unblocked %s of %s", by or "an operator", port, element)
         return {"element": element, "port": port}
+
+    def _round(self) -> provisioning.Round:
+        ask = partial(visits.work, self.store, SAGA, self.scheduling, self.visits, claims=False)
+        return provisioning.Round(self.store, SAGA, self.network, ask)
 
     def _act(self, command: commands.Retry | commands.Abandon, another_port: bool = False) -> dict[str, Any]:
         with self.store.transaction() as tx:

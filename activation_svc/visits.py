@@ -106,8 +106,13 @@ Answers = dict[UUID, str | NoAnswer]
 _RESULTS = TypeAdapter(list[VisitResult])
 
 
-def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, visits: Visits) -> bool:
-    """Ask for the visits of some orders that are due; return whether there may be more to ask for."""
+def work(
+    store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, visits: Visits, *, claims: bool = True
+) -> bool:
+    """Ask for the visits of some orders that are due; return whether there may be more to ask for.
+
+    `claims`: also for those in the database, and not only for what was handed over.
+    """
     allowed = visits.gate.enter(visits.batch)
     if not allowed:
         # Nobody asks for them now. Without their lease they are found again as soon as somebody may.
@@ -115,7 +120,8 @@ def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, vi
             _record(store, saga, visits, waiting, {})
         return False
     try:
-        claimed = visits.provisioned.next(allowed, partial(_claim, store, visits))
+        handed = visits.provisioned
+        claimed = handed.next(allowed, partial(_claim, store, visits)) if claims else handed.take(allowed)
         if not claimed:
             visits.gate.give_up()
             return False
@@ -128,9 +134,9 @@ def work(store: StoreSession, saga: Saga[Activation], scheduling: Scheduling, vi
     return visits.provisioned.behind
 
 
-def _claim(store: StoreSession, visits: Visits, limit: int) -> Sequence[Any]:
+def _claim(store: StoreSession, visits: Visits, limit: int) -> list[Activation]:
     with store.transaction() as tx:
-        return leases.claim(tx.conn, visits.owner, VISIT_STATES, tx.now, limit)
+        return [leases.activation_of(row) for row in leases.claim(tx.conn, visits.owner, VISIT_STATES, tx.now, limit)]
 
 
 def _ask(scheduling: Scheduling, claimed: Sequence[Any], visits: Visits) -> Answers:
@@ -203,10 +209,14 @@ def _record(
     store: StoreSession,
     saga: Saga[Activation],
     visits: Visits,
-    claimed: Sequence[Any],
+    claimed: Sequence[Activation],
     answers: Answers,
 ) -> None:
     """Store what was answered, as far as the orders are still ours, and let go of all of them."""
+    recorded = _record_accepted(store, saga, [row for row in claimed if answers.get(row.order_id) == "accepted"])
+    claimed = [row for row in claimed if row.order_id not in recorded]
+    if not claimed:
+        return
     with store.transaction() as tx:
         rows = saga.load(tx, [row.order_id for row in claimed])
         held = {row.order_id: row for row in claimed}
@@ -218,8 +228,21 @@ def _record(
             if answer is not None and answer != "accepted" and row.state == "provisioned":
                 changed[order_id] = _later(row, answer, visits, tx)
         saga.store(tx, [leases.released(changed.get(order_id, row)) for order_id, row in ours.items()])
-        if len(answers) < len(claimed):
+        if any(row.order_id not in answers for row in claimed):
             visits.provisioned.leave(tx)
+
+
+def _record_accepted(store: StoreSession, saga: Saga[Activation], claimed: Sequence[Activation]) -> set[UUID]:
+    """Store that the visits of these are accepted, where nobody has moved them since they were leased. Returns those.
+
+    See `provisioning.Round`: nothing need be loaded.
+    """
+    if not claimed:
+        return set()
+    with store.single() as tx:
+        rows = {row.order_id: row for row in claimed if leases.is_held(row, row, tx.now)}
+        _, changed, events = saga.effects(tx, rows, [VisitAccepted(order_id) for order_id in rows])
+        return saga.swap(tx, list(rows.values()), [leases.released(row) for row in changed.values()], events)
 
 
 def _later(row: Activation, answer: str | NoAnswer, visits: Visits, tx: Tx) -> Activation:

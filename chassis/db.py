@@ -46,7 +46,7 @@ class Tx:
         self.conn = conn
         self.tables = tables
         self.now: datetime = now or clock.utc_now()
-        self._exchange = exchange
+        self.exchange = exchange
         self._wake: set[str] = set()
         self._after_commit: list[Callable[[], None]] = []
 
@@ -73,7 +73,7 @@ class Tx:
         """Put `events` into the outbox, in this order; the relay publishes them after the commit."""
         if not events:
             return
-        outbox.add(self, self._exchange, events)
+        outbox.add(self, self.exchange, events)
         self.wake(outbox.RELAY)
 
     def later(self, statement: str, *values: Any) -> None:
@@ -127,6 +127,15 @@ class StoreSession(DatabaseWrapper):
         with self._store.transaction() as tx:
             yield tx
 
+    @contextmanager
+    def single(self) -> Iterator[Tx]:
+        """A transaction of one question (PostgreSQL): it has committed when its one statement is answered.
+
+        What was put off before it (`lock`, `later`) is part of the transaction, nothing after it is.
+        """
+        with self._store.single() as tx:
+            yield tx
+
     def now(self, conn: sa.Connection) -> datetime:
         """The present moment as transactions have it."""
         return self._store.now(conn)
@@ -172,6 +181,14 @@ class Store(Database):
     def transaction(self) -> Iterator[Tx]:
         """One transaction, for extensions that have no worker."""
         with dialect.transaction(self.engine) as conn:
+            tx = Tx(conn, self.tables, self.exchange, self.now(conn))
+            yield tx
+        tx.committed(self.wakes)
+
+    @contextmanager
+    def single(self) -> Iterator[Tx]:
+        """See StoreSession. Statements that are sent together, without BEGIN, are one transaction of the server's."""
+        with self.reading.connect() as conn:
             tx = Tx(conn, self.tables, self.exchange, self.now(conn))
             yield tx
         tx.committed(self.wakes)

@@ -24,12 +24,15 @@ _OUTBOX = chassis_tables(sa.MetaData()).outbox
 _LAG = sa.select(sa.func.count(), sa.func.min(_OUTBOX.c.created_at)).where(_OUTBOX.c.sent_at.is_(None))
 
 
-_ADD = prepared(
+ADD = (
     "insert into outbox (message_id, order_id, exchange, routing_key, headers, body, created_at)"
     " select message_id, order_id, %s::text, routing_key, '{}', convert_to(body, 'UTF8'), %s::timestamptz"
     " from unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[]) with ordinality"
-    " as event(message_id, order_id, routing_key, body, position) order by position"
+    " as event(message_id, order_id, routing_key, body, position)"
 )
+"""Takes what `values_of` gives. What follows it may leave some events out, and ends with ORDERED."""
+ORDERED = " order by position"
+_ADD = prepared(ADD + ORDERED)
 _SENT = prepared("update outbox set sent_at = %s::timestamptz where id = any(%s::bigint[])")
 _UNSENT = prepared(
     "select id, message_id, order_id, exchange, routing_key, headers, body from outbox where sent_at is null"
@@ -39,8 +42,13 @@ _UNSENT = prepared(
 
 def add(tx: Tx, exchange: str, events: Sequence[OutgoingEvent]) -> None:
     """Insert `events`, in this order."""
-    tx.later(
-        _ADD, exchange, tx.now, dialect.array(event.event_id for event in events),
+    tx.later(_ADD, *values_of(tx, exchange, events))
+
+
+def values_of(tx: Tx, exchange: str, events: Sequence[OutgoingEvent]) -> tuple[Any, ...]:
+    """The values of ADD for these events."""
+    return (
+        exchange, tx.now, dialect.array(event.event_id for event in events),
         dialect.array(event.order_id for event in events), [event.event_type for event in events],
         [event.encode().decode() for event in events],
     )  # fmt: skip

@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 
-from chassis import dialect, inbox, metrics, tracing
+from chassis import dialect, inbox, metrics, outbox, tracing
 from chassis.connection import prepared
 from chassis.db import OutgoingEvent, Tx
 from chassis.dialect import Rows
@@ -68,8 +69,14 @@ class Saga(Generic[R]):
         evolve: Callable[[R, Any, datetime], R],
         event: Callable[[str, R, Any, dict[str, Any]], OutgoingEvent],
         lock_rows: bool = False,
+        guard: Sequence[str] = (),
+        beside: str = "",
     ) -> None:
-        """`lock_rows`: others change the rows too, without `Tx.lock`; a loaded row is then theirs only after commit."""
+        """`lock_rows`: others change the rows too, without `Tx.lock`; a loaded row is then theirs only after commit.
+
+        `guard`: columns of which one changes whenever a row does, for `swap`. `beside`: a query for one value, which
+        `receive_beside` asks too.
+        """
         self.table = table
         self._row_type = row_type
         self._sql = sql_table
@@ -86,8 +93,11 @@ class Saga(Generic[R]):
         # Both in one question: a row that says which messages are new, then those of the table.
         self._claim_and_load = prepared(
             f"with claimed as ({inbox.CLAIM}), known as ({self._load})"
-            f" select array_agg(message_id), {nulls} from claimed union all select null, {columns} from known"
+            f" select array_agg(message_id), {f'({beside})' if beside else 'null'}, {nulls} from claimed"
+            f" union all select null, null, {columns} from known"
         )
+        self._guard = ("order_id", *guard)
+        self._swap = _swapping(sql_table.name, [*self._columns, "updated_at"], guard) if guard else ""
 
     def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
         """Let messages that are new take effect, in order; those seen before are skipped."""
@@ -101,10 +111,17 @@ class Saga(Generic[R]):
 
         A message counts as seen from this transaction on.
         """
+        return self.receive_beside(tx, messages)[:2]
+
+    def receive_beside(
+        self, tx: Tx, messages: Sequence[Message], *values: Any
+    ) -> tuple[list[Message], dict[uuid.UUID, R], Any]:
+        """The same, and the answer to the question `beside` with these values, which travels along."""
         ids = dialect.array(dict.fromkeys(message.message_id for message in messages))
         wanted = _order_ids(messages)
         tx.lock(wanted)
-        first, *found = tx.conn.exec_driver_sql(self._claim_and_load, (tx.now, ids, dialect.array(wanted)))
+        asked = (tx.now, ids, dialect.array(wanted), *values)
+        first, *found = tx.conn.exec_driver_sql(self._claim_and_load, asked)
         fresh = {str(message_id) for message_id in first[0] or ()}
         metrics.INBOX_DUPLICATES.labels(self.table.name).inc(len(messages) - len(fresh))
         todo = []
@@ -112,7 +129,7 @@ class Saga(Generic[R]):
             if str(message.message_id) in fresh:
                 fresh.discard(str(message.message_id))
                 todo.append(message)
-        return todo, self._known(wanted, (row[1:] for row in found))
+        return todo, self._known(wanted, (row[2:] for row in found)), first[1]
 
     def command(self, tx: Tx, command: Message) -> Step[R]:
         """Let one command take effect; raises chassis.table.Refused where the state does not allow it."""
@@ -138,6 +155,27 @@ class Saga(Generic[R]):
             at = {"created_at": tx.now, "updated_at": tx.now}
             self._rows.write(tx.conn, [{name: getattr(row, name) for name in self._columns} | at for row in rows])
 
+    def swap(
+        self, tx: Tx, known: Sequence[R], rows: Sequence[R], events: Sequence[OutgoingEvent]
+    ) -> set[uuid.UUID]:
+        """Write rows that nobody loaded here, each where its `guard` is as `known` has it; return the orders of those.
+
+        Of the others nothing is written, and none of their events goes to the outbox. One question, so that it may be
+        all that a transaction asks (`StoreSession.single`).
+        """
+        if not rows:
+            return set()
+        order_ids = [row.order_id for row in rows]
+        tx.lock(order_ids)
+        at = {"updated_at": tx.now}
+        changed = _as_json([{name: getattr(row, name) for name in self._columns} | at for row in rows])
+        before = _as_json([{name: getattr(row, name) for name in self._guard} for row in known])
+        values = (changed, before, dialect.array(order_ids), *outbox.values_of(tx, tx.exchange, events))
+        swapped = set(tx.conn.exec_driver_sql(self._swap, values).scalars())
+        if any(event.order_id in swapped for event in events):
+            tx.wake(outbox.RELAY)
+        return swapped
+
     def _known(self, wanted: Iterable[uuid.UUID], found: Iterable[Sequence[Any]]) -> dict[uuid.UUID, R]:
         new: Callable[..., R] = self._row_type
         rows = {row.order_id: row for row in (new(*values) for values in found)}
@@ -147,6 +185,14 @@ class Saga(Generic[R]):
         self, tx: Tx, loaded: Mapping[uuid.UUID, R], messages: Sequence[Message]
     ) -> tuple[list[Step[R]], dict[uuid.UUID, R]]:
         """Let messages take effect on loaded rows, in order. Returns the steps, and the changed rows, to be stored."""
+        steps, changed, events = self.effects(tx, loaded, messages)
+        tx.emit(events)
+        return steps, changed
+
+    def effects(
+        self, tx: Tx, loaded: Mapping[uuid.UUID, R], messages: Sequence[Message]
+    ) -> tuple[list[Step[R]], dict[uuid.UUID, R], list[OutgoingEvent]]:
+        """The same, and the events that are to go to the outbox with the changed rows."""
         rows = dict(loaded)
         steps: list[Step[R]] = []
         events: list[OutgoingEvent] = []
@@ -157,8 +203,7 @@ class Saga(Generic[R]):
             events.extend(caused)
             if not step.ignored:
                 rows[message.order_id] = changed[message.order_id] = step.after
-        tx.emit(events)
-        return steps, changed
+        return steps, changed, events
 
     def _step(self, tx: Tx, before: R, message: Message) -> tuple[Step[R], list[OutgoingEvent]]:
         transition = self.table.decide(before.state, message.trigger)
@@ -181,6 +226,26 @@ class Saga(Generic[R]):
 
 def _order_ids(messages: Iterable[Message]) -> list[uuid.UUID]:
     return list(dict.fromkeys(message.order_id for message in messages))
+
+
+def _swapping(table: str, columns: Sequence[str], guard: Sequence[str]) -> str:
+    """Takes the changed rows and what is known of them, both as JSON, their orders, and what `outbox.ADD` takes."""
+    taken = ", ".join(f"{name} = changed.{name}" for name in columns if name != "order_id")
+    of_now, of_known = (", ".join(f"{row}.{name}" for name in guard) for row in (table, "known"))
+    return prepared(
+        f"with swapped as (update {table} set {taken}"
+        f" from jsonb_populate_recordset(null::{table}, %s::jsonb) as changed"
+        f" join jsonb_populate_recordset(null::{table}, %s::jsonb) as known using (order_id)"
+        # Said twice, so that the rows are looked up whatever the size of the table when this was planned.
+        f" where {table}.order_id = any(%s::uuid[]) and {table}.order_id = changed.order_id"
+        f" and ({of_now}) is not distinct from ({of_known}) returning {table}.order_id),"
+        f" said as ({outbox.ADD} where order_id in (select order_id from swapped){outbox.ORDERED})"
+        " select order_id from swapped"
+    )
+
+
+def _as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return to_json(rows, fallback=_plain).decode()
 
 
 def _plain(value: Any) -> str:

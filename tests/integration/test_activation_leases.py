@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from eventlet.event import Event
 
 from activation_svc import leases
+from activation_svc.commands import VisitAccepted
 from activation_svc.elements import Elements
 from activation_svc.handover import Handover
 from activation_svc.models import Base
 from activation_svc.provisioning import Round
 from activation_svc.seed import seed
+from activation_svc.service import SAGA
 from chassis.db import store_of
 from element_sim.client import SimClient
 from tests.harness.activation import ActivationUnderTest, activation_under_test, cancel, placed, rejected
@@ -134,6 +136,64 @@ def test_a_worker_that_lost_its_lease_records_nothing(
     activation.wait_for(order_id, "provisioned")
 
 
+def test_an_order_that_somebody_moved_is_not_swapped_and_says_nothing(activation: ActivationUnderTest) -> None:
+    first, moved = activation.place(), activation.place()
+    store = store_of(activation.container)
+    for order_id in (first, moved):
+        activation.wait_for(order_id, "provisioned")
+    leased = "lease_owner = 'us', lease_until = now() + interval '1 hour'"
+    activation.sql(f"update activations set {leased}, visit_attempts = 1")
+    with store.transaction() as tx:
+        known = SAGA.load(tx, [first, moved])
+    activation.handle(cancel(moved))
+    activation.sql("delete from outbox")
+    with store.single() as tx:
+        _, changed, events = SAGA.effects(tx, known, [VisitAccepted(first), VisitAccepted(moved)])
+        rows = [leases.released(row) for row in changed.values()]
+        assert SAGA.swap(tx, list(known.values()), rows, events) == {first}
+    assert (activation.get(first)["state"], activation.get(moved)["state"]) == ("active", "cancelling")
+    said = activation.sql("select order_id, routing_key from outbox")
+    assert [tuple(row) for row in said] == [(first, "activation_completed")]
+
+
+@pytest.mark.parametrize("change", ["lease_owner = 'another'", "lease_until = now() + interval '2 hours'"])
+def test_a_row_under_another_lease_is_not_swapped(activation: ActivationUnderTest, change: str) -> None:
+    order_id = activation.place()
+    store = store_of(activation.container)
+    activation.wait_for(order_id, "provisioned")
+    activation.sql("update activations set lease_owner = 'us', lease_until = now() + interval '1 hour'")
+    with store.transaction() as tx:
+        known = SAGA.load(tx, [order_id])
+    activation.sql(f"update activations set {change}")
+    with store.single() as tx:
+        _, changed, events = SAGA.effects(tx, known, [VisitAccepted(order_id)])
+        assert SAGA.swap(tx, list(known.values()), list(changed.values()), events) == set()
+    assert activation.get(order_id)["state"] == "provisioned"
+
+
+def test_a_transaction_of_one_question_holds_its_orders_and_is_undone_as_a_whole(
+    activation: ActivationUnderTest,
+) -> None:
+    store = store_of(activation.container)
+    order_id = activation.place()
+    activation.wait_for(order_id, "provisioned")
+    with store.single() as tx:
+        tx.later("update activations set reason = %s", "noted")
+        assert tx.conn.exec_driver_sql("select reason from activations").scalar_one() == "noted"
+    assert activation.sql("select reason from activations") == [("noted",)]
+    with pytest.raises(sa.exc.DBAPIError), store.single() as tx:
+        tx.later("update activations set reason = 'gone'")
+        tx.conn.exec_driver_sql("select 1 / 0")
+    assert activation.sql("select reason from activations") == [("noted",)]
+    with store.transaction() as holder, store.single() as other:
+        holder.lock([order_id])
+        holder.conn.exec_driver_sql("select 1")
+        other.later("set local lock_timeout = '50ms'")
+        other.lock([order_id])
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+            other.conn.exec_driver_sql("select 1")
+
+
 def test_a_restarted_instance_takes_up_at_once_what_its_killed_life_left(
     database: Callable[[str], str], vhost: str, process: SimProcess
 ) -> None:
@@ -168,7 +228,7 @@ def test_a_process_that_ends_lets_go_of_what_waits_in_it(
 def test_what_was_handed_over_in_a_killed_process_is_found_when_its_lease_ends(
     activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Handover, "hand", lambda handover, tx, works: None)
+    monkeypatch.setattr(Handover, "hand", lambda handover, tx, works, go: None)
     order_id = activation.place()
     assert activation.get(order_id)["state"] == "provisioning"
     for state in ("provisioning", "provisioned"):

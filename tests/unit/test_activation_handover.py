@@ -131,3 +131,30 @@ def test_after_closing_there_is_no_room_and_what_waited_is_given_back(desk: Desk
     desk.hand("a", "b")
     assert desk.handover.close() == ["a", "b"]
     assert (desk.handover.room, desk.handover.take(5)) == (0, [])
+
+
+def test_who_hands_over_goes_on_himself_while_nobody_else_does_and_nobody_waits(desk: Desk) -> None:
+    gone: list[str] = []
+    tx: Any = SimpleNamespace(after_commit=lambda action: action())
+    desk.handover.hand(tx, ["a"], lambda: gone.append("first"))
+    assert (gone, desk.called) == (["first"], 0)
+    with desk.handover.going():
+        assert desk.handover.take(5) == ["a"]
+        desk.handover.hand(tx, ["b"], lambda: gone.append("second"))
+        assert (gone, desk.called) == (["first"], 1), "one at a time: a worker takes what comes meanwhile"
+    desk.handover.hand(tx, ["c"], lambda: gone.append("third"))
+    assert (gone, desk.called) == (["first"], 2), "b came before"
+    assert desk.handover.take(5) == ["b", "c"]
+    desk.handover.hand(tx, ["d"], lambda: gone.append("fourth"))
+    assert gone == ["first", "fourth"]
+
+
+def test_after_an_error_on_the_way_the_next_goes_on_as_before(desk: Desk) -> None:
+    gone: list[str] = []
+    tx: Any = SimpleNamespace(after_commit=lambda action: action())
+    desk.handover.hand(tx, ["a"], lambda: gone.append("first"))
+    with pytest.raises(ZeroDivisionError), desk.handover.going():
+        desk.handover.take(5)
+        raise ZeroDivisionError
+    desk.handover.hand(tx, ["b"], lambda: gone.append("second"))
+    assert gone == ["first", "second"]
