@@ -45,8 +45,8 @@ class Handover(Generic[T]):
     def hand(self, tx: Tx, works: Sequence[T], go: Callable[[], None] | None = None) -> None:
         """Hand these over, which are leased in this transaction, once it has committed.
 
-        Where nobody else is on the way so, `go` is called instead of a worker: whoever hands over goes on himself, in
-        a greenlet of his, under `going`. One at a time, so that under load the others wait and are taken together.
+        For one order, where nobody else is on the way so, `go` is called instead of a worker: whoever hands over goes
+        on himself, in a greenlet of his, under `going`. One at a time, so that under load they are taken together.
         """
         if works:
             tx.after_commit(lambda: self._put(works, go))
@@ -87,7 +87,7 @@ class Handover(Generic[T]):
         return left
 
     def _put(self, works: Sequence[T], go: Callable[[], None] | None) -> None:
-        now, alone = self._clock(), not (self.straight or self._waiting)
+        now, alone = self._clock(), len(works) == 1 and not (self.straight or self._waiting)
         self._waiting.extend((now, work) for work in works)
         if go is None or not alone:
             self._wake()

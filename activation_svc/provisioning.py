@@ -71,17 +71,14 @@ class Round:
         return network.arrived.behind
 
     def go(self) -> None:
-        """Do one round with what was just handed over, in a greenlet of its own, without a worker."""
+        """Do one round with the order that was just handed over, in a greenlet of its own, without a worker."""
         self._network.groups.spawn_n(self._go)
 
     def _go(self) -> None:
         network = self._network
         try:
             with network.arrived.going():
-                groups = self._grouped(network.arrived.take(network.batch))
-                for group in groups[1:]:
-                    network.groups.spawn_n(self._work_on, group)
-                for group in groups[:1]:
+                for group in self._grouped(network.arrived.take(1)):
                     self._work_on(group)
         except Exception:
             log.exception("a round ended before its work began: its orders wait until their leases end")

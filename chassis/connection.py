@@ -7,7 +7,8 @@ takes a connection from the pool asks whether the server is still there only whe
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -114,6 +115,22 @@ class _Cursor(extensions.cursor):
     def executemany(self, query: Any, vars_list: Any) -> None:
         super().execute(self.connection.with_all_that_waits(b"select 1"))
         super().executemany(query, vars_list)
+
+
+@contextmanager
+def single(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose statements are in no transaction but that of each with what was put off before it (`later`).
+
+    PostgreSQL takes what is sent together, without BEGIN, for one transaction. SQLAlchemy's own way (AUTOCOMMIT) costs
+    30 µs more each time.
+    """
+    with engine.connect() as conn:
+        driver: Any = conn.connection.dbapi_connection
+        driver.transacting = False
+        try:
+            yield conn
+        finally:
+            driver.transacting = True
 
 
 def checked(engine: sa.Engine) -> sa.Engine:

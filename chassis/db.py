@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from nameko_sqlalchemy.database import DB_URIS_KEY, Database, DatabaseWrapper, Session
 from sqlalchemy.orm import sessionmaker
 
-from chassis import clock, dialect, outbox, tracing
+from chassis import clock, connection, dialect, outbox, tracing
 from chassis.models import ChassisTables, chassis_tables
 from chassis.patience import ANSWER_TIMEOUT_S
 from chassis.settings import merged
@@ -187,8 +187,8 @@ class Store(Database):
 
     @contextmanager
     def single(self) -> Iterator[Tx]:
-        """See StoreSession. Statements that are sent together, without BEGIN, are one transaction of the server's."""
-        with self.reading.connect() as conn:
+        """See StoreSession."""
+        with connection.single(self.engine) as conn:
             tx = Tx(conn, self.tables, self.exchange, self.now(conn))
             yield tx
         tx.committed(self.wakes)

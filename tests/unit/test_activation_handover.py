@@ -149,6 +149,12 @@ def test_who_hands_over_goes_on_himself_while_nobody_else_does_and_nobody_waits(
     assert gone == ["first", "fourth"]
 
 
+def test_several_are_left_to_the_workers(desk: Desk) -> None:
+    gone: list[str] = []
+    desk.handover.hand(SimpleNamespace(after_commit=lambda action: action()), ["a", "b"], lambda: gone.append("go"))  # type: ignore[arg-type]
+    assert (gone, desk.called) == ([], 1)
+
+
 def test_after_an_error_on_the_way_the_next_goes_on_as_before(desk: Desk) -> None:
     gone: list[str] = []
     tx: Any = SimpleNamespace(after_commit=lambda action: action())
