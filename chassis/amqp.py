@@ -162,6 +162,11 @@ class Link:
         """Acknowledge; nothing happens where the session has ended, since the broker delivers again then."""
         self._tell(session, lambda: session.channel.basic_ack(tag, multiple))
 
+    def flush(self) -> None:
+        """Send what was written now: for whoever has nothing to add in this turn of the event loop."""
+        if self.session is not None:
+            self.session.wire.flush()
+
     def cancel(self, consumer_tag: str) -> None:
         """Stop deliveries to this consumer, without waiting for the broker's answer."""
         session = self.session

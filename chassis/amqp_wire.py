@@ -15,7 +15,11 @@ from typing import Any
 import eventlet
 from amqp.exceptions import UnexpectedFrame
 from amqp.method_framing import frame_writer
+from eventlet import hubs
 from eventlet.event import Event
+from eventlet.greenio import GreenSocket
+
+from chassis.waiting import nobody_else_can_run
 
 FULL_BYTES = 1_000_000
 """Whoever publishes waits while more than this has not been sent."""
@@ -36,6 +40,10 @@ class Wire:
         self._sock = connection.transport.sock
         self._on_frame = connection.on_inbound_frame
         self._on_broken = on_broken
+        # The socket under eventlet's, which does not block; over TLS there is none to be used beside it.
+        self._plain = self._sock.fd if isinstance(self._sock, GreenSocket) else None
+        self._is_empty = False
+        self._turn: Any = None
         self._unread = b""
         self._unsent = bytearray()
         self._at_work: memoryview | None = None
@@ -48,7 +56,16 @@ class Wire:
         self._unsent += frame
         if self._at_work is None:
             self._at_work, self._progress_at = memoryview(b""), time.monotonic()
-            eventlet.spawn_n(self._send)
+            self._turn = hubs.get_hub().schedule_call_global(0, self._turn_is_over)
+
+    def flush(self) -> None:
+        """Send what is noted now, where nobody else would add to it in this turn: for whoever writes no more."""
+        if self._turn is not None:
+            self._turn.cancel()
+            if nobody_else_can_run():
+                self._turn_is_over()
+            else:
+                self._turn = hubs.get_hub().schedule_call_global(0, self._turn_is_over)
 
     @property
     def busy(self) -> bool:
@@ -76,8 +93,11 @@ class Wire:
 
         What py-amqp waits for itself, while queues are declared, it reads itself.
         """
+        if self._is_empty:
+            hubs.trampoline(self._sock, read=True, timeout=timeout_s, timeout_exc=TimeoutError)
         self._sock.settimeout(timeout_s)
         data = self._sock.recv(PIECE_BYTES)
+        self._is_empty = self._plain is not None and len(data) < PIECE_BYTES
         if not data:
             raise ConnectionResetError("the broker has ended the connection")
         data = self._unread + data
@@ -92,6 +112,26 @@ class Wire:
             self._on_frame((kind, channel, data[start + _HEAD.size : end]))
             start = end + 1
         self._unread = data[start:]
+
+    def _turn_is_over(self) -> None:
+        self._turn = None
+        if not self._is_taken_at_once():
+            eventlet.spawn_n(self._send)
+
+    def _is_taken_at_once(self) -> bool:
+        """Send without waiting. False where something is left, or went wrong, for `_send` to see to."""
+        if self._plain is None or len(self._unsent) > PIECE_BYTES:
+            return False
+        try:
+            sent = self._plain.send(self._unsent)
+        except OSError:
+            return False
+        del self._unsent[:sent]
+        if self._unsent:
+            return False
+        self._at_work = None
+        self._there_is_room()
+        return True
 
     def _send(self) -> None:
         try:

@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import eventlet
@@ -34,6 +35,7 @@ class ReplyLink(SharedExtension):
     def __init__(self) -> None:
         super().__init__()
         self._waiting: dict[str, Event] = {}
+        self._numbers = count()
         self._started = False
 
     def setup(self) -> None:
@@ -80,7 +82,7 @@ class ReplyLink(SharedExtension):
 
         Returns None when the time is over. Raises LinkDown without a connection.
         """
-        correlation_id = str(uuid.uuid4())
+        correlation_id = f"{self.key}.{next(self._numbers)}"
         waiting = self._waiting[correlation_id] = Event()
 
         def settle(outcome: Outcome) -> None:
@@ -105,6 +107,7 @@ class ReplyLink(SharedExtension):
                     application_headers=headers
                     | {DEADLINE_HEADER: int(timeout_s * 1000), SENT_AT_HEADER: int(time.time() * 1000)},
                 )
+                self.link.flush()
                 return waiting.wait()
         finally:
             self._waiting.pop(correlation_id, None)

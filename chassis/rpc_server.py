@@ -7,6 +7,7 @@ cannot say that a queue has other arguments; this one consumes over a `Link`, li
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import sys
@@ -157,6 +158,7 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
             if not (self._link.wait(REPLY_PATIENCE_S) and self._reply(request, body)):
                 log.warning("a reply to %s could not be sent; its caller has given up by now", request.method)
         self._link.ack(request.session, request.tag)
+        self._link.flush()
 
     def _reply(self, request: Request, body: bytes) -> bool:
         try:
@@ -200,10 +202,19 @@ class BoundedRpc(Rpc):
         kwargs.setdefault("expected_exceptions", (DomainAnswer,))
         super().__init__(**kwargs)
 
+    def setup(self) -> None:
+        super().setup()
+        # Nameko's check inspects the method anew for each request.
+        _, *parameters = inspect.signature(getattr(self.container.service_cls, self.method_name)).parameters.values()
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        self._known = {p.name for p in named}
+        self._required = {p.name for p in parameters if p.default is p.empty}
+
     def serve(self, request: Request) -> None:
         """Carry the request out in a worker, once one is free, and answer it. Raises what is wrong with it."""
         args, kwargs = request.arguments()
-        self.check_signature(args, kwargs)
+        if args or not self._required <= kwargs.keys() <= self._known:
+            self.check_signature(args, kwargs)
         handle_result = partial(self._handled, request, time.monotonic())
         self.container.carry_out(self, args, kwargs, context_data=request.context(), handle_result=handle_result)
 

@@ -17,11 +17,13 @@ IN_PLACE_MS = 5
 _select = original("select")
 
 
-def _nobody_else_can_run() -> bool:
+def nobody_else_can_run() -> bool:
     """Whether no greenlet but this one is ready to run, or soon will be by its timer."""
     hub = hubs.get_hub()
     soon = hub.clock() + IN_PLACE_MS / 1000
-    return not (hub.timers and hub.timers[0][0] <= soon) and all(at > soon for at, _ in hub.next_timers)
+    return not (hub.timers and hub.timers[0][0] <= soon) and all(
+        at > soon or timer.called for at, timer in hub.next_timers
+    )
 
 
 class InPlace:
@@ -44,7 +46,7 @@ class InPlace:
 
     def _is_soon(self) -> bool:
         """Whether it is readable within a moment, and nothing else is to be done until then."""
-        if self._loop_fileno < 0 or not _nobody_else_can_run():
+        if self._loop_fileno < 0 or not nobody_else_can_run():
             return False
         ready = self._poll.poll(IN_PLACE_MS)
         return len(ready) == 1 and ready[0][0] == self._fileno

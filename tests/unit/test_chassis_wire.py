@@ -125,3 +125,63 @@ def test_it_is_known_for_how_long_the_broker_takes_nothing() -> None:
     far.close()
     until_sent(wired)
     assert wired.wire.stuck_s() == 0
+
+
+def test_who_writes_no_more_may_have_it_sent_at_once_if_nobody_else_would_add_to_it() -> None:
+    near, far = socket.socketpair()
+    wired = Wired(near)
+    eventlet.sleep(0)
+    wired.wire.write(b"alone")
+    wired.wire.flush()
+    assert not wired.wire.busy and far.recv(100) == b"alone"
+
+    eventlet.spawn(wired.wire.write, b" together")
+    wired.wire.write(b"sent")
+    wired.wire.flush()
+    assert wired.wire.busy, "who is ready may have something to add"
+    until_sent(wired)
+    assert far.recv(100) == b"sent together"
+    near.close()
+    far.close()
+
+
+def test_what_the_system_does_not_take_at_once_follows_whole_and_in_order() -> None:
+    near, far = socket.socketpair()
+    wired, read = Wired(near), bytearray()
+    pieces = [bytes([number]) * 50_000 for number in range(40)]
+    for piece in pieces:
+        wired.wire.write(piece)
+        wired.wire.flush()
+    with eventlet.Timeout(10):
+        while len(read) < 2_000_000:
+            read += far.recv(100_000)
+    assert read == b"".join(pieces) and not wired.wire.busy and wired.errors == []
+    near.close()
+    far.close()
+
+
+def test_a_socket_that_broke_is_told_of_also_by_what_is_sent_at_once() -> None:
+    near, far = socket.socketpair()
+    wired = Wired(near)
+    near.shutdown(socket.SHUT_RDWR)
+    wired.wire.write(b"lost")
+    wired.wire.flush()
+    until_sent(wired)
+    assert len(wired.errors) == 1 and isinstance(wired.errors[0], OSError)
+    near.close()
+    far.close()
+
+
+def test_a_socket_that_was_read_empty_is_waited_for_and_what_comes_is_read() -> None:
+    near, far = socket.socketpair()
+    wired = Wired(near)
+    for _ in range(2):
+        far.send(HEARTBEAT)
+        wired.wire.read(1.0)
+    with pytest.raises(TimeoutError):
+        wired.wire.read(0.01)
+    far.send(HEARTBEAT)
+    wired.wire.read(1.0)
+    assert wired.frames == [(8, 0, b"")] * 3
+    near.close()
+    far.close()
