@@ -20,8 +20,8 @@ RATE_PER_S = 10
 CALLERS = 16
 FIRST_LOOK_S = 0.015
 """Nobody looks sooner: looking takes from the processors what the order needs, and none is visible by then."""
-LOOK_S = 0.001
-"""A visible order is noticed so much too late at most; nobody looks while no order is under way."""
+LOOK_S = 0.01
+"""For so long one look goes on, before orders that have come meanwhile are looked for as well."""
 PATIENCE_S = 60.0
 
 
@@ -58,7 +58,7 @@ class Followed:
                 self._eye.close()
                 return
             time.sleep(max(0.0, min(under_way.values()) + FIRST_LOOK_S - time.perf_counter()))
-            visible, now = self._eye.visible(under_way), time.perf_counter()
+            visible, now = self._eye.visible(under_way, LOOK_S), time.perf_counter()
             self.taken_ms += [(now - under_way[order_id]) * 1000 for order_id in visible]
             with self._changed:
                 for order_id in visible:
@@ -66,7 +66,6 @@ class Followed:
             late = [order_id for order_id, due in under_way.items() if now - due > PATIENCE_S]
             if late:
                 raise NotInTime(f"not visible within {PATIENCE_S:g} s: order {late[0]}")
-            time.sleep(LOOK_S)
 
 
 def arrivals(host: Host, size: Size) -> Reading:

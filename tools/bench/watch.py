@@ -59,6 +59,21 @@ class Watch:
         return ", ".join(f"{count} {status}" for status, count in self._host.query("mypage", statement, self.newest))
 
 
+_LOOK = f"""
+create function pg_temp.look(wanted uuid[], patience interval) returns setof text language plpgsql as $$
+declare
+    until timestamptz := clock_timestamp() + patience;
+begin
+    loop
+        return query select order_id::text from pages where status = '{VISIBLE}' and order_id = any(wanted);
+        exit when found or clock_timestamp() > until;
+        perform pg_sleep(0.001);
+    end loop;
+end $$
+"""
+"""Looks every ms inside the server: asking it every ms would take as much of the processors as some of the services."""
+
+
 class Eye:
     """Looks for single orders, on a connection of its own: one for a thread."""
 
@@ -66,15 +81,14 @@ class Eye:
         self._connection = psycopg2.connect(host.database_address("mypage"))
         self._connection.autocommit = True
         with self._connection.cursor() as cursor:
-            cursor.execute(
-                "prepare look as select order_id::text from pages"
-                f" where status = '{VISIBLE}' and order_id = any($1::uuid[])"
-            )
+            cursor.execute(_LOOK)
 
-    def visible(self, order_ids: Collection[str]) -> list[str]:
-        """Those of these orders that are visible."""
+    def visible(self, order_ids: Collection[str], patience_s: float = 0.0) -> list[str]:
+        """Those of these orders that are visible; looks for so long until at least one is."""
         with self._connection.cursor() as cursor:
-            cursor.execute("execute look(%s::uuid[])", (list(order_ids),))
+            cursor.execute(
+                "select look from pg_temp.look(%s::uuid[], make_interval(secs => %s))", (list(order_ids), patience_s)
+            )
             return [row[0] for row in cursor.fetchall()]
 
     def close(self) -> None:
