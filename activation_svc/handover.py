@@ -59,6 +59,11 @@ class Handover(Generic[T]):
         finally:
             self.straight = False
 
+    def call_worker(self) -> None:
+        """Who was to go on himself cannot: a worker does."""
+        self.straight = False
+        self._wake()
+
     def leave(self, tx: Tx) -> None:
         """Let a worker look into the database, once this transaction has committed."""
         tx.after_commit(self._call)

@@ -121,6 +121,8 @@ class Round:
             # It is the loop's to pause on, where that still waits; the orders need not wait for their leases to end.
             log.exception("work on %d orders ended", len(works))
             self._let_go(works)
+            if self._asks:
+                self._network.provisioned.call_worker()
             return error
         return None
 

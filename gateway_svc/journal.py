@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from eventlet import tpool
 from eventlet.semaphore import Semaphore
 
-from chassis.native import NativeThread
 from contracts.errors import Overloaded, Unavailable
 from gateway_svc import pruning
 from gateway_svc.entries import INSERT, MARK, SELECTED, Entry, Mark, State, entry_of, marked, to_insert, to_mark
@@ -80,7 +80,6 @@ class Journal:
         self._writer.executescript(_SCHEMA)
         self.path.chmod(0o600)  # Names and addresses of customers; SQLite gives its other files the same mode.
         self._reader = _connect(self.path)
-        self._thread = NativeThread("journal")
         self._waiting: list[_Slot] = []
         self._lock = Semaphore(1)
         self._pending = self._count("pending")
@@ -189,12 +188,13 @@ class Journal:
         """Forget some of the entries that are settled and older than `before`, the oldest first; return how many."""
         values = (pruning.JOURNAL_AT_ONCE + self._pending + self._count("failed"), before.isoformat())
         with self._lock:
-            return int(self._in_transaction(lambda: self._writer.execute(pruning.JOURNAL, values).rowcount))
+            return int(tpool.execute(
+                _transaction, self._writer, lambda: self._writer.execute(pruning.JOURNAL, values).rowcount
+            ))
 
     def close(self) -> None:
         """Write down what was put off, and close the file."""
         self.flush()
-        self._thread.close()
         self._reader.close()
         self._writer.close()
 
@@ -203,7 +203,7 @@ class Journal:
             put_off = [mark for mark, _ in self._unwritten.values()]
             rows = [to_mark(mark) for mark in (*put_off, *marks)]
             try:
-                self._in_transaction(lambda: self._writer.executemany(MARK, rows))
+                tpool.execute(_transaction, self._writer, lambda: self._writer.executemany(MARK, rows))
             except sqlite3.Error as exc:
                 raise Unavailable(f"the journal cannot be written: {exc}", retry_after_s=RETRY_AFTER_S) from exc
             self._written(put_off)
@@ -221,7 +221,7 @@ class Journal:
             return [self._insert(slot.entry) for slot in batch]
 
         try:
-            stored = self._in_transaction(action)
+            stored = tpool.execute(_transaction, self._writer, action)
         except sqlite3.Error as exc:
             for slot in batch:
                 slot.failure = exc
@@ -231,9 +231,6 @@ class Journal:
             slot.stored = entry
             if entry.entry_id == slot.entry.entry_id:
                 self._added(entry)
-
-    def _in_transaction(self, action: Callable[[], T]) -> T:
-        return self._thread.call(lambda: _transaction(self._writer, action))
 
     def _added(self, entry: Entry) -> None:
         self._pending += 1

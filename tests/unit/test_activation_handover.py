@@ -164,3 +164,14 @@ def test_after_an_error_on_the_way_the_next_goes_on_as_before(desk: Desk) -> Non
         raise ZeroDivisionError
     desk.handover.hand(tx, ["b"], lambda: gone.append("second"))
     assert gone == ["first", "second"]
+
+
+def test_who_cannot_go_on_himself_leaves_it_to_a_worker_and_the_way_is_free_again(desk: Desk) -> None:
+    gone: list[str] = []
+    tx: Any = SimpleNamespace(after_commit=lambda action: action())
+    desk.handover.hand(tx, ["a"], lambda: gone.append("first"))
+    desk.handover.call_worker()
+    assert desk.called == 1
+    assert desk.handover.take(1) == ["a"]
+    desk.handover.hand(tx, ["b"], lambda: gone.append("second"))
+    assert gone == ["first", "second"]
