@@ -61,6 +61,14 @@ def test_the_list_that_a_job_goes_back_to_is_there_though_it_was_never_opened(
     expect(phone.page.locator(f"#jobs [data-order='{order['order_id']}']")).to_be_visible()
 
 
+def test_a_page_that_was_loaded_past_the_service_worker_goes_through_it_all_the_same(a_phone: PhoneOf) -> None:
+    phone = a_phone()
+    service_worker(phone)
+    phone.page.context.new_cdp_session(phone.page).send("Page.reload", {"ignoreCache": True})
+    phone.page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
+    service_worker(phone)
+
+
 def test_what_a_busy_server_did_not_give_is_asked_for_again(
     client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
 ) -> None:

@@ -11,7 +11,9 @@ export async function start() {
   const { lang } = document.getElementById("phone").dataset;
   try {
     await navigator.serviceWorker.register(`/tech/sw.js?lang=${lang}`, { scope: "/tech" });
-    await navigator.serviceWorker.ready;
+    const { active } = await navigator.serviceWorker.ready;
+    // A page that was loading just when the worker took over all pages, or was loaded past it, has been left out.
+    if (!navigator.serviceWorker.controller) active.postMessage({ claim: true });
     pagesToKeep();
   } catch {
     // No copies then, as in a private window: entries are kept all the same.

@@ -16,6 +16,7 @@ const PAGES_MAX = 200; // somebody may page through weeks ahead, and today's pag
 self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("message", (event) => {
+  if (event.data?.claim) event.waitUntil(self.clients.claim());
   if (event.data?.keep) event.waitUntil(keepAll(event.data.keep).then((left) => event.source?.postMessage({ left })));
 });
 
