@@ -66,6 +66,7 @@ class Link:
         self._stopping = False
         self._gt: Any = None
         self._mismatch: str | None = None
+        self._acked_at = -LAST_CONFIRMS_S
         self.session: Session | None = None
 
     @classmethod
@@ -104,11 +105,10 @@ class Link:
         self._gt = spawn(self._keep)
 
     def stop(self) -> None:
-        """End the connection, after a moment for the confirms of what was just published."""
-        session = self.session
+        """End the connection, after a moment for the broker to take note of what was just published or acknowledged."""
         with eventlet.Timeout(LAST_CONFIRMS_S, False):
-            while session is not None and session.alive and _is_owed(session):
-                eventlet.sleep(0.005)
+            if self.session is not None:
+                self.session.finish(has_acked=time.monotonic() - self._acked_at < LAST_CONFIRMS_S)
         self._stopping = True
         self._break()
         if self._gt is not None:
@@ -160,6 +160,7 @@ class Link:
 
     def ack(self, session: Session, tag: int, multiple: bool = False) -> None:
         """Acknowledge; nothing happens where the session has ended, since the broker delivers again then."""
+        self._acked_at = time.monotonic()
         self._tell(session, lambda: session.channel.basic_ack(tag, multiple))
 
     def flush(self) -> None:
@@ -293,8 +294,3 @@ class Link:
         if session is not None:
             session.alive = False
             session.lose_all()
-
-
-def _is_owed(session: Session) -> bool:
-    """Whether something is still to be sent, or the broker to answer what was published."""
-    return session.wire.busy or (bool(session.pending) and not session.blocked)

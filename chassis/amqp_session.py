@@ -8,10 +8,14 @@ from enum import Enum
 from itertools import takewhile
 from typing import Any
 
+import eventlet
+from amqp import spec
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection
 
 from chassis.amqp_wire import Wire
+
+POLL_S = 0.005
 
 
 class Outcome(Enum):
@@ -61,6 +65,19 @@ class Session:
         self.blocked: str | None = None
         self.pending: dict[int, _Pending] = {}
         self.published = 0
+
+    def finish(self, has_acked: bool) -> None:
+        """Wait until all is sent, and answered by the broker; with `has_acked` until it has also ended the channel.
+
+        It does that behind all it was told over it. Nothing else confirms an acknowledgement, and the broker may forget
+        the last one with the connection.
+        """
+        while self.alive and (self.wire.busy or (self.pending and not self.blocked)):
+            eventlet.sleep(POLL_S)
+        if has_acked and self.alive and self.channel.is_open and not self.blocked:
+            self.channel.send_method(spec.Channel.Close, "BsBB", (0, "", 0, 0))
+            while self.alive and self.channel.is_open:
+                eventlet.sleep(POLL_S)
 
     def expect(self, name: tuple[str, str, str], on_outcome: Callable[[Outcome], None] | None) -> int:
         """Note that a message (its id, exchange, routing key) is about to be published; return its tag, or 0."""
