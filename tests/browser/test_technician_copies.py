@@ -146,3 +146,18 @@ def test_looking_through_weeks_ahead_leaves_the_copies_of_today(a_phone: PhoneOf
         return text(url);
     """)
     assert kept == "today"
+
+
+def test_an_answer_that_is_on_its_way_while_somebody_signs_out_is_not_kept(a_phone: PhoneOf) -> None:
+    left = inside(a_phone(), """
+        let come;
+        const late = new Promise((resolve) => { come = () => resolve(answer("late")); });
+        const nothing = new Promise(() => {});
+        self.fetch = (wanted) => (`${wanted.url ?? wanted}`.endsWith("/jobs/1") ? late : nothing);
+        const keeping = keepAll([url]);
+        await forget();
+        come();
+        await keeping;
+        return (await caches.keys()).filter((name) => name.startsWith("technician-pages-"));
+    """)
+    assert left == []

@@ -1,6 +1,7 @@
 // The phone's copies of pages for a dead spot: the service worker makes and keeps them, this tells it which.
 
 const CACHES = "technician-pages-";
+const PATIENCE_MS = 2000;
 const PAUSE_MS = 10000;
 const PAUSE_MAX_MS = 60000;
 
@@ -41,9 +42,18 @@ function askAgain(left) {
   pause_ms = left.length ? Math.min(2 * pause_ms, PAUSE_MAX_MS) : PAUSE_MS;
 }
 
-/** Empty the copies: whoever comes next must not see them. */
+/** Empty the copies: whoever comes next must not see them. The service worker drops what is on its way; where it says
+ * nothing, what is there now goes all the same. */
 export async function forget() {
   if (!window.caches) return;
+  const registration = await navigator.serviceWorker?.getRegistration("/tech");
+  const { port1, port2 } = new MessageChannel();
+  const forgotten = new Promise((resolve) => {
+    port1.onmessage = resolve;
+    setTimeout(resolve, registration?.active ? PATIENCE_MS : 0);
+  });
+  registration?.active?.postMessage({ forget: true }, [port2]);
+  await forgotten;
   const names = await caches.keys();
   await Promise.all(names.filter((name) => name.startsWith(CACHES)).map((name) => caches.delete(name)));
 }

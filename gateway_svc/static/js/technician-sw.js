@@ -16,6 +16,7 @@ const PAGES_MAX = 200; // somebody may page through weeks ahead, and today's pag
 self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("message", (event) => {
+  if (event.data?.forget) event.waitUntil(forget().then(() => event.ports[0]?.postMessage("forgotten")));
   if (event.data?.claim) event.waitUntil(self.clients.claim());
   if (event.data?.keep) event.waitUntil(keepAll(event.data.keep).then((left) => event.source?.postMessage({ left })));
 });
@@ -60,15 +61,29 @@ async function whole(answer) {
   return answer;
 }
 
-/** Keep a copy of an answer, if the server allows it; copies of another technician's pages go first. */
-async function keep(url, answer) {
+let forgotten = 0; // how often
+
+/** Empty the copies: whoever comes next must not see them. What is on its way by now is not kept any more. */
+function forget() {
+  forgotten += 1;
+  return navigator.locks.request("technician-copies", async () => {
+    const names = await caches.keys();
+    await Promise.all(names.filter((name) => name.startsWith(PAGES)).map((name) => caches.delete(name)));
+  });
+}
+
+/** Keep a copy of an answer, if the server allows it; copies of another technician's pages go first. `asked`: how often
+ * the copies had been forgotten when it was asked for. */
+async function keep(url, answer, asked = forgotten) {
   const technician = answer.headers.get(KEPT_FOR);
   if (!answer.ok || answer.redirected || !technician) return;
   const body = await answer.blob();
   const headers = new Headers(answer.headers);
   headers.set("Date", new Date().toUTCString()); // by this phone's clock, wrong or not: it is what ages are taken by
   // One at a time: else one tidies away what another has just put.
-  await navigator.locks.request("technician-copies", () => put(PAGES + technician, key(url), new Response(body, { headers })));
+  await navigator.locks.request("technician-copies", async () => {
+    if (asked === forgotten) await put(PAGES + technician, key(url), new Response(body, { headers }));
+  });
 }
 
 async function put(name, url, copy) {
@@ -94,22 +109,24 @@ const age_ms = (copy) => Date.now() - Date.parse(copy?.headers.get("Date"));
 async function keepAll(urls) {
   const wanted = urls.filter((url) => isPage(new URL(url)));
   const left = [];
+  const asked = forgotten; // by the one who had signed in then
   for (const [at, url] of wanted.entries()) {
     if (age_ms(await copyOf(url)) < FRESH_MS) continue;
     const options = { headers: { "Oss-Script": "1" }, signal: AbortSignal.timeout(PATIENCE_MS) };
     const answer = await fetch(key(url), options).then(whole).catch(() => null);
     if (!answer) return [...left, ...wanted.slice(at)]; // no signal: the copies of before stay
     if (answer.status >= 500 || answer.status === 429) left.push(url);
-    else await keep(url, answer);
+    else await keep(url, answer, asked);
   }
   return left;
 }
 
 async function page(event) {
   const { request } = event;
+  const asked = forgotten;
   const network = fetch(request).then(whole);
   // Also where the copy has been shown by then; without signal there is nothing to keep.
-  event.waitUntil(network.then((answer) => keep(request.url, answer.clone()), () => {}));
+  event.waitUntil(network.then((answer) => keep(request.url, answer.clone(), asked), () => {}));
   if (request.mode !== "navigate") return network;
   const deadline = new Promise((resolve) => setTimeout(resolve, DEADLINE_MS));
   const copy = () => copyOf(request.url);
