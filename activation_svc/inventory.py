@@ -69,10 +69,7 @@ def allocate(
 
 
 def allocate_exactly(
-    conn: sa.Connection,
-    needs: Mapping[UUID, Needs],
-    elements: Mapping[str, str],
-    avoided: Collection[str] = (),
+    conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str] = ()
 ) -> Given:
     """The same, but wait until nobody else is giving out: only then is a pool that seems empty surely so."""
     dialect.later(conn, _ALONE)

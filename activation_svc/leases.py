@@ -138,14 +138,12 @@ def take(
 def hold(
     store: StoreSession, owner: Owner, works: Sequence[tuple[Lease, Plan | None]]
 ) -> tuple[dict[UUID, str], datetime]:
-    """Renew the leases that are still the same, as `leased` does, in a transaction of its own.
+    """Renew these leases (one at least) that are still the same, as `leased` does, in a transaction of its own.
 
     With them the snapshots are kept, where there are new ones. Returns those orders with their present state, and the
     moment of the renewal.
     """
     with store.single() as tx:
-        if not works:
-            return {}, tx.now
         order_ids = [lease.order_id for lease, _ in works]
         # The statement locks the rows of several orders, in no order of ours.
         tx.lock(order_ids)

@@ -166,6 +166,8 @@ class Round:
             replace(work, snapshot=(*(work.snapshot or ()), *taken.get(work.order_id, ())))
             for work in works if self._is_fine(work)
         ]
+        if not works:
+            return []
         ours, renewed_at = leases.hold(self._store, self._network.owner, [
             (self._held[work.order_id], work.snapshot if work.order_id in taken else None) for work in works
         ])

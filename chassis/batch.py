@@ -38,7 +38,8 @@ STUCK_S = 300.0
 """A handler that takes longer than this hangs, and only a restart of its process helps."""
 SUSPECT_AFTER = 2
 """Interrupted that often, a message may be what ends its process: it is handled alone from then on."""
-GATHERING_S = 0.1
+SUSPECTS_S = 0.1
+"""For so long the others are waited for that come again with a suspect."""
 _FULL = "full"
 
 
@@ -141,9 +142,8 @@ class BatchHandler(Entrypoint):
 
     def _gather(self, first: Delivery | None) -> None:
         """Let others arrive that come together with the first; in a rush also those that come a moment later."""
-        # All of those that are suspects.
         if first is not None and first.interrupted >= SUSPECT_AFTER:
-            eventlet.sleep(GATHERING_S)
+            eventlet.sleep(SUSPECTS_S)
             return
         # What the socket already holds, which the reading greenlet hands over.
         eventlet.sleep(0)

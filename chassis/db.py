@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -121,20 +121,16 @@ class StoreSession(DatabaseWrapper):
         super().__init__(store.Session)
         self._store = store
 
-    @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self) -> AbstractContextManager[Tx]:
         """One transaction; commits when the block ends, rolls back when it raises."""
-        with self._store.transaction() as tx:
-            yield tx
+        return self._store.transaction()
 
-    @contextmanager
-    def single(self) -> Iterator[Tx]:
+    def single(self) -> AbstractContextManager[Tx]:
         """A transaction of one question (PostgreSQL): it has committed when its one statement is answered.
 
         What was put off before it (`lock`, `later`) is part of the transaction, nothing after it is.
         """
-        with self._store.single() as tx:
-            yield tx
+        return self._store.single()
 
     def now(self, conn: sa.Connection) -> datetime:
         """The present moment as transactions have it."""
@@ -177,18 +173,17 @@ class Store(Database):
         """The present moment as transactions have it."""
         return self._clock.now(conn)
 
-    @contextmanager
-    def transaction(self) -> Iterator[Tx]:
+    def transaction(self) -> AbstractContextManager[Tx]:
         """One transaction, for extensions that have no worker."""
-        with dialect.transaction(self.engine) as conn:
-            tx = Tx(conn, self.tables, self.exchange, self.now(conn))
-            yield tx
-        tx.committed(self.wakes)
+        return self._within(dialect.transaction(self.engine))
+
+    def single(self) -> AbstractContextManager[Tx]:
+        """See StoreSession."""
+        return self._within(connection.single(self.engine))
 
     @contextmanager
-    def single(self) -> Iterator[Tx]:
-        """See StoreSession."""
-        with connection.single(self.engine) as conn:
+    def _within(self, opened: AbstractContextManager[sa.Connection]) -> Iterator[Tx]:
+        with opened as conn:
             tx = Tx(conn, self.tables, self.exchange, self.now(conn))
             yield tx
         tx.committed(self.wakes)
