@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import eventlet
 import pytest
+from eventlet.event import Event
 from kombu import Connection
 
-from chassis.amqp import Link, LinkDown, Outcome
+from chassis.amqp import LAST_CONFIRMS_S, Link, LinkDown, Outcome, Session
 from chassis.topology import Topology
 from tests.harness.proxy import proxied
 from tools.waiting import wait_until
 
 DEADLINE_S = 30
+ROUNDS = 60
 
 
 @contextmanager
@@ -68,6 +71,49 @@ def test_what_was_published_last_is_confirmed_before_the_connection_ends(vhost: 
         for _ in range(20):
             link.publish(b"x", "", "nowhere", mandatory=True, on_outcome=outcomes.append, message_id="m")
     assert outcomes == [Outcome.RETURNED] * 20
+
+
+def acknowledged(uri: str, queue: str) -> Link:
+    """A link over which, behind some replies, a message of this queue has been acknowledged; nothing has been sent yet."""
+    done = Event()
+
+    def come(session: Session, message: Any) -> None:
+        done.send((session, message.delivery_tag))
+
+    def consume(session: Session) -> None:
+        session.channel.basic_qos(0, 1, False)
+        session.channel.basic_consume(queue, callback=partial(come, session))
+
+    link = Link(uri, "test", on_session=consume, confirms=False)
+    link.start(eventlet.spawn)
+    with eventlet.Timeout(DEADLINE_S):
+        session, tag = done.wait()
+    for _ in range(50):
+        link.publish(b"x" * 1000, "", "replies")
+    link.ack(session, tag)
+    return link
+
+
+def test_what_was_acknowledged_last_does_not_come_again(vhost: str) -> None:
+    with Connection(vhost) as connection:
+        queue = connection.SimpleQueue("acknowledged")
+        connection.SimpleQueue("replies").queue.queue_declare()
+        for _ in range(ROUNDS):
+            queue.put("x")
+        for _ in range(ROUNDS):
+            link = acknowledged(vhost, "acknowledged")
+            link.flush()
+            link.stop()
+        assert queue.qsize() == 0
+
+
+def test_a_frozen_broker_that_says_nothing_of_what_was_acknowledged_is_not_waited_for(vhost: str) -> None:
+    with Connection(vhost) as connection, proxied(vhost) as proxy:
+        connection.SimpleQueue("acknowledged").put("x")
+        link = acknowledged(proxy.uri, "acknowledged")
+        proxy.freeze()
+        with eventlet.Timeout(LAST_CONFIRMS_S + DEADLINE_S / 2):
+            link.stop()
 
 
 def test_messages_of_the_same_id_have_an_outcome_each(vhost: str) -> None:
