@@ -74,7 +74,7 @@ def test_what_was_published_last_is_confirmed_before_the_connection_ends(vhost: 
 
 
 def acknowledged(uri: str, queue: str) -> Link:
-    """A link over which, behind some replies, a message of this queue has been acknowledged; nothing has been sent yet."""
+    """A link over which a message of this queue has been acknowledged, behind some replies; nothing is sent yet."""
     done = Event()
 
     def come(session: Session, message: Any) -> None:
