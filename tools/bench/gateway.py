@@ -6,8 +6,9 @@ import http.client
 import itertools
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from tools.bench.host import Host
@@ -39,6 +40,10 @@ class Gateway:
 
     def place(self) -> Placed:
         """Place an order for one internet line, another one each time, as `intake.lua` does. Raises NotInTime."""
+        return self.ready_to_place()()
+
+    def ready_to_place(self) -> Callable[[], Placed]:
+        """The same, once what this returns is called: by then only the request's bytes are left to be sent."""
         number = next(_NUMBERS)
         body = {
             "customer": {"name": f"이바다 {number}", "phone": f"010-{number // 10000 % 10000:04}-{number % 10000:04}",
@@ -46,8 +51,15 @@ class Gateway:
             "address": {"postcode": "06236", "line1": f"서울특별시 강남구 테헤란로 {number}", "line2": "101동 1203호"},
             "items": [{"product": "internet-500", "quantity": 1}],
         }  # fmt: skip
-        headers = {"Content-Type": "application/json", "Idempotency-Key": f"{_RUN}-{number}"}
-        self._http.request("POST", "/api/orders", json.dumps(body), headers)
+        content = json.dumps(body).encode()
+        self._http.putrequest("POST", "/api/orders")
+        self._http.putheader("Content-Type", "application/json")
+        self._http.putheader("Content-Length", str(len(content)))
+        self._http.putheader("Idempotency-Key", f"{_RUN}-{number}")
+        return partial(self._placed, content)
+
+    def _placed(self, body: bytes) -> Placed:
+        self._http.endheaders(body)
         answer = self._http.getresponse()
         content = answer.read()
         if answer.status not in (201, 202):

@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from tools import packages
 from tools.nodes import Nodes
 from tools.system import System
@@ -37,6 +39,17 @@ def _about(system: System) -> dict[str, Any]:
     pids = {child.name: child.pid for child in (*children, *system.processes.values()) if child.alive}
     urls = {name: system.service_url(name) for name in system.processes}
     return {"url": system.url, "env": system.env, "pids": pids, "urls": urls}
+
+
+def _note_times_of_commits(nodes: Nodes) -> None:
+    """Have PostgreSQL note when each transaction committed, which `watch.Eye` asks; it learns that as it starts."""
+    server = nodes.postgres
+    assert server is not None
+    engine = sa.create_engine(nodes.database_uri("postgres"), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("alter system set track_commit_timestamp = on")
+    server.stop()
+    server.start()
 
 
 def _carry_out(system: System, do: str, names: Sequence[str]) -> None:
@@ -81,6 +94,7 @@ def main(folder: Path, settings: dict[str, str]) -> int:
     packages.ensure(*nodes.servers())
     try:
         nodes.start()
+        _note_times_of_commits(nodes)
         system.up()
         print(json.dumps(_about(system)), flush=True)
         for line in sys.stdin:
