@@ -20,6 +20,7 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 
 from chassis import metrics
+from chassis.acks import Acks
 from chassis.amqp import Link, Session
 from chassis.db import Store, is_passing, store_of
 from chassis.delivery import Delivery, Undecodable
@@ -71,6 +72,7 @@ class BatchHandler(Entrypoint):
             f"{self._service}-events",
             on_session=self._consume,
         )
+        self._acks = Acks(self._link)
         register_check(
             self.container, "events", ready=lambda: self._link.connected or self._link.trouble, live=self._alive
         )
@@ -89,6 +91,7 @@ class BatchHandler(Entrypoint):
         self._wakes.wake(_FULL)
         if self._gt is not None:
             self._gt.wait()
+        self._acks.send()
         self._link.stop()
 
     def _alive(self) -> bool | str:
@@ -225,7 +228,11 @@ class BatchHandler(Entrypoint):
     def _acknowledge(self, batch: Sequence[Delivery]) -> None:
         """One acknowledgement for a batch: everything before its last message has been settled by now."""
         last = batch[-1]
-        self._link.ack(last.session, last.tag, multiple=len(batch) > 1)
+        if last.interrupted >= SUSPECT_AFTER:
+            # Handled before its turn, and the next one may end the process.
+            self._link.ack(last.session, last.tag)
+        else:
+            self._acks.settled(last, is_alone=len(batch) == 1)
 
     def _give_back(self, batch: Sequence[Delivery], error: BaseException | None) -> None:
         """Leave everything that is not settled to the broker, which delivers it again; acknowledge no more of it."""

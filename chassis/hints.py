@@ -53,6 +53,7 @@ class Hints(DependencyProvider):
             config,
             f"{self.container.service_name}-hints",
             on_session=self._declare,
+            confirms=False,  # Nobody waits for them; one that is lost is not missed.
         )
 
     def start(self) -> None:
