@@ -23,8 +23,14 @@ FILLED = prepared(
     " as filled from unnest(%s::text[]) as asked(pool)"
 )
 """How full each of these pools is: `pool, filled`."""
-FILLED_AS_ONE = f"select jsonb_object_agg(pool, filled) from ({FILLED}) as pools"
-"""The same in one value, `{pool: filled}`."""
+LEAST_FILLED = (
+    "select distinct on (kind) split_part(pool, ':', 1) as kind, substr(pool, strpos(pool, ':')) as at"
+    " from filled order by kind, pool = any(%s::text[]), filled, pool collate \"C\""
+)
+"""What Choice chooses first, of `filled` (as FILLED): the `kind` of pool that tells, and `at`, which is `:element`.
+
+Takes the pools of elements that are to be avoided. Names are sorted as Python sorts them.
+"""
 
 
 def pools_of(elements: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,8 +14,9 @@ from activation_svc import inventory, leases
 from activation_svc.commands import FailedTry
 from activation_svc.domain import Activation
 from activation_svc.models import PROVISION_STATES
-from activation_svc.plan import PORT, Entry, Holding, Plan, Site, elements_of, needs_of, plan_of
+from activation_svc.plan import PORT, Entry, Holding, Needs, Plan, Site, elements_of, needs_of, plan_of
 from chassis.db import StoreSession, Tx
+from contracts.events import Event, OrderPlaced
 from contracts.orders import OrderItem
 
 INVENTORY = "inventory"
@@ -67,6 +68,14 @@ class Work:
         return ports_of(self.holding)
 
 
+def need_of(events: Sequence[Event]) -> Needs:
+    """What an order takes that is placed alone; nothing where it is not alone, or something else has happened."""
+    match events:
+        case [OrderPlaced(items=items)] if items:
+            return needs_of(items)
+    return {}
+
+
 def ports_of(holding: Holding) -> tuple[dict[str, str], ...]:
     """The service ports in a holding as `{"element", "port"}`."""
     mine = [holding[line][PORT] for line in sorted(holding) if PORT in holding[line]]
@@ -91,12 +100,12 @@ class Supplier:
         works = [replace(work, holding=held.get(work.order_id, {})) for work in works]
         return self._supplied(works, inventory.allocate, tx.conn)
 
-    def begin(self, tx: Tx, rows: Iterable[Activation], filled: Mapping[str, int] | None) -> list[Work]:
+    def begin(self, tx: Tx, rows: Iterable[Activation], seen: inventory.Seen) -> list[Work]:
         """The works of orders that were placed, and leased, in this transaction: they hold nothing yet.
 
-        `filled`: as `inventory.allocate` takes it.
+        `seen`: as `inventory.allocate` takes it.
         """
-        allocate = partial(inventory.allocate, filled=filled)
+        allocate = partial(inventory.allocate, seen=seen)
         return self._supplied([_with_items(Work(row, None)) for row in rows], allocate, tx.conn)
 
     def completed(self, store: StoreSession, works: list[Work]) -> list[Work]:

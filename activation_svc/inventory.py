@@ -6,14 +6,14 @@ One row a resource and one holder a row: the primary key (pool, name) is what ke
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from activation_svc.choice import Choice
+from activation_svc.choice import FILLED, LEAST_FILLED, TOGETHER, Choice, pools_of
 from activation_svc.models import resources as table
 from activation_svc.plan import PORT, Holding, Needs, Resource
 from chassis import dialect
@@ -28,6 +28,27 @@ class Given:
 
     holdings: dict[UUID, Holding]
     exhausted: dict[UUID, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What LOOK has told this transaction: how full pools are; `[pool, name]` of free resources that it has locked, of
+    each pool the first first.
+    """
+
+    filled: Mapping[str, int] | None = None
+    free: Sequence[Sequence[str]] = ()
+
+
+NOTHING_SEEN = Seen()
+
+
+def look_for(need: Needs, elements: Mapping[str, str], avoided: Collection[str]) -> tuple[Any, ...]:
+    """The values for LOOK. `need`: of one order, {} where nothing is to be locked; the rest as `allocate` takes it."""
+    counts = Counter(kind for kinds in need.values() for kind in kinds)
+    wanted = [(kinds[0], kind, counts[kind]) for kinds in TOGETHER.values() for kind in kinds if counts[kind]]
+    shunned = pools_of({name: kind for name, kind in elements.items() if name in avoided})
+    return (pools_of(elements), shunned, *([each[column] for each in wanted] for column in range(3)))
 
 
 def held(conn: sa.Connection, order_ids: Collection[UUID]) -> dict[UUID, Holding]:
@@ -57,15 +78,16 @@ def allocate(
     needs: Mapping[UUID, Needs],
     elements: Mapping[str, str],
     avoided: Collection[str] = (),
-    filled: Mapping[str, int] | None = None,
+    seen: Seen = NOTHING_SEEN,
 ) -> Given:
     """Give each order all it needs, or nothing. What another transaction is just giving out is passed over.
 
     `elements`: kind by name. Each order gets everything of one kind from the element whose pool is filled the least,
-    those in `avoided` last. `filled`: how full pools are (`choice.FILLED`), where the caller has asked that already.
+    those in `avoided` last. `seen`: what the caller has looked at already, under SHARED where it has locked some.
     """
-    dialect.later(conn, _SHARED)
-    return _allocate(conn, needs, elements, avoided, filled)
+    if not seen.free:
+        dialect.later(conn, SHARED)
+    return _allocate(conn, needs, elements, avoided, seen)
 
 
 def allocate_exactly(
@@ -78,9 +100,9 @@ def allocate_exactly(
 
 def _allocate(
     conn: sa.Connection, needs: Mapping[UUID, Needs], elements: Mapping[str, str], avoided: Collection[str],
-    filled: Mapping[str, int] | None = None,
+    seen: Seen = NOTHING_SEEN,
 ) -> Given:  # fmt: skip
-    choice = Choice(conn, elements, avoided, filled)
+    choice = Choice(conn, elements, avoided, seen.filled)
     given: dict[UUID, Holding] = {}
     waiting = dict(needs)
     while waiting:
@@ -91,7 +113,7 @@ def _allocate(
         wanted: Counter[str] = Counter()
         for order_id, site in asked.items():
             wanted.update(_pools(waiting[order_id], site))
-        stock = _free(conn, wanted)
+        stock = _free(conn, wanted, seen)
         now: dict[UUID, Holding] = {}
         for order_id, site in asked.items():
             short = [pool for pool, count in _pools(waiting[order_id], site).items() if len(stock[pool]) < count]
@@ -110,10 +132,20 @@ def _pools(need: Needs, sites: Mapping[str, str]) -> Counter[str]:
     return Counter(f"{kind}:{sites[kind]}" for kinds in need.values() for kind in kinds)
 
 
-def _free(conn: sa.Connection, wanted: Mapping[str, int]) -> dict[str, list[str]]:
-    """Lock up to that many free resources of each pool and return their names, the first first."""
+def _free(conn: sa.Connection, wanted: Mapping[str, int], seen: Seen) -> dict[str, list[str]]:
+    """Lock up to that many free resources of each pool and return their names, the first first.
+
+    Where all of them are among those `seen`, they are locked, and nothing is asked.
+    """
+    stock = _by_pool(seen.free)
+    if all(len(stock[pool]) >= count for pool, count in wanted.items()):
+        return stock
+    return _by_pool(conn.exec_driver_sql(_FREE, (list(wanted), list(wanted.values()))))
+
+
+def _by_pool(free: Iterable[Sequence[Any]]) -> dict[str, list[str]]:
     stock: dict[str, list[str]] = defaultdict(list)
-    for pool, name in conn.exec_driver_sql(_FREE, (list(wanted), list(wanted.values()))):
+    for pool, name in free:
         stock[pool].append(name)
     return stock
 
@@ -194,20 +226,32 @@ def _texts(order_ids: Iterable[UUID]) -> list[str]:
     return [str(order_id) for order_id in order_ids]
 
 
-_SHARED = "select pg_advisory_xact_lock_shared(hashtext('activation inventory'))"
+SHARED = "select pg_advisory_xact_lock_shared(hashtext('activation inventory'))"
 _ALONE = "select pg_advisory_xact_lock(hashtext('activation inventory'))"
 _HELD = prepared(
     "select order_id, line, pool, name from resources"
     " where order_id = any(%s::uuid[]) and blocked is null order by line"
 )
+_FIRST_FREE = (
+    " cross join lateral (select name, position from resources"
+    "  where pool = wanted.pool and order_id is null and blocked is null"
+    "  order by position limit wanted.count for update skip locked) as free"
+)
 _FREE = prepared(
     "select wanted.pool, free.name"
-    " from unnest(%s::text[], %s::int[]) as wanted(pool, count) cross join lateral ("
-    "  select name, position from resources"
-    "  where pool = wanted.pool and order_id is null and blocked is null"
-    "  order by position limit wanted.count for update skip locked"
-    " ) as free order by wanted.pool, free.position"
+    f" from unnest(%s::text[], %s::int[]) as wanted(pool, count){_FIRST_FREE} order by wanted.pool, free.position"
 )
+LOOK = (
+    f"with filled as ({FILLED}), chosen as ({LEAST_FILLED}), wanted as (select asked.kind || at as pool, count"
+    "  from unnest(%s::text[], %s::text[], %s::int[]) as asked(first, kind, count) join chosen on chosen.kind = first)"
+    " select jsonb_build_object('filled', (select jsonb_object_agg(pool, filled) from filled), 'free',"
+    f"  (select coalesce(jsonb_agg(array[pool, name] order by position), '[]') from wanted{_FIRST_FREE}))"
+)
+"""How full pools are, and the first free resources where one order will get them, locked under SHARED: Seen as JSON.
+
+The element is chosen here by Choice's rule, so that nothing else is locked. Choice has the last word: what it wants and
+is not among these is asked for as ever.
+"""
 _GIVE = prepared(
     "update resources set order_id = given.order_id, line = given.line"
     " from unnest(%s::uuid[], %s::int[], %s::text[], %s::text[])"

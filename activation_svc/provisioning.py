@@ -8,7 +8,7 @@ go side by side to the end, so that an element that is slow or dead holds up onl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -34,16 +34,16 @@ SLOW_S = 1.0
 
 
 def begin(
-    tx: Tx, network: Network, rows: Sequence[Activation], filled: Mapping[str, int] | None, go: Callable[[], None]
+    tx: Tx, network: Network, rows: Sequence[Activation], seen: inventory.Seen, go: Callable[[], None]
 ) -> list[Activation]:
     """Take what orders that are placed in this transaction need, and hand as many over as there is room for.
 
-    `rows`: what the transaction is about to store; `filled`: as `inventory.allocate` takes it; `go` begins a round
+    `rows`: what the transaction is about to store; `seen`: as `inventory.allocate` takes it; `go` begins a round
     with what was handed over. Returns the rows, some of them leased.
     """
     placed = [row for row in rows if row.state == "provisioning" and row.lease_owner is None]
     chosen = {row.order_id: leases.leased(row, network.owner, tx.now) for row in placed[:network.arrived.room]}
-    works = network.supplier.begin(tx, chosen.values(), filled)
+    works = network.supplier.begin(tx, chosen.values(), seen)
     network.arrived.hand(tx, works, go if network.groups.free() > 0 else None)
     if any(row.state in PROVISION_STATES and row.order_id not in chosen for row in rows):
         network.arrived.leave(tx)

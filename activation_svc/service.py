@@ -12,7 +12,7 @@ from typing import Any
 
 from activation_svc import (
     audit,
-    choice,
+    claims,
     commands,
     domain,
     fallouts,
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 SAGA = Saga(
     domain.TABLE, domain.Activation, models.table, evolve=domain.evolve, event=domain.event, lock_rows=True,
-    guard=("state", "lease_owner", "lease_until"), beside=choice.FILLED_AS_ONE,
+    guard=("state", "lease_owner", "lease_until"), beside=inventory.LOOK,
 )  # fmt: skip
 
 
@@ -57,10 +57,15 @@ class ActivationService(OperatedService):
     @batch_handler(decode, *domain.CONSUMES)
     def on_events(self, events: Sequence[Event]) -> None:
         """Begin, turn round, or close activations; the work itself is the loops'."""
+        network = self.network
+        # What a lone order takes is looked for with the first question, where it can be handed over.
+        need = claims.need_of(events) if network.arrived.room else {}
+        look = inventory.look_for(need, network.kinds, network.elements.avoided())
         with self.store.transaction() as tx:
-            fresh, rows, filled = SAGA.receive_beside(tx, events, choice.pools_of(self.network.kinds))
+            fresh, rows, told = SAGA.receive_beside(tx, events, *look, lock=inventory.SHARED if need else "")
             _, changed = SAGA.decide(tx, rows, fresh)
-            SAGA.store(tx, provisioning.begin(tx, self.network, list(changed.values()), filled, self._round().go))
+            seen = inventory.Seen(**told)
+            SAGA.store(tx, provisioning.begin(tx, network, list(changed.values()), seen, self._round().go))
 
     @loop("provision", workers=3, idle_s=0.5)
     def provision(self) -> bool:

@@ -20,6 +20,7 @@ from chassis import clock, connection, dialect, outbox, tracing
 from chassis.models import ChassisTables, chassis_tables
 from chassis.patience import ANSWER_TIMEOUT_S
 from chassis.settings import merged
+from chassis.straight import Message, Straight, straight_of
 from chassis.wake import Wakes, wakes
 
 
@@ -49,6 +50,7 @@ class Tx:
         self.exchange = exchange
         self._wake: set[str] = set()
         self._after_commit: list[Callable[[], None]] = []
+        self._to_publish: list[Message] = []
 
     def new_id(self) -> uuid.UUID:
         """A fresh UUIDv7."""
@@ -76,6 +78,11 @@ class Tx:
         outbox.add(self, self.exchange, events)
         self.wake(outbox.RELAY)
 
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Hand these to the relay once this transaction has committed; they are in the outbox, none of their orders'
+        before them."""
+        self._to_publish.extend(messages)
+
     def later(self, statement: str, *values: Any) -> None:
         """Run a statement of PostgreSQL's, with `%s` for its values, whose answer nobody needs.
 
@@ -101,8 +108,11 @@ class Tx:
         """Run `action` once this transaction has committed; it must not raise and must not matter if lost."""
         self._after_commit.append(action)
 
-    def committed(self, wake: Wakes) -> None:
+    def committed(self, wake: Wakes, straight: Straight) -> None:
         """Called by the store right after the commit."""
+        if self._to_publish:
+            straight.put(self._to_publish)
+            wake.wake(outbox.RELAY)
         for name in self._wake:
             wake.wake(name)
         for action in self._after_commit:
@@ -165,7 +175,7 @@ class Store(Database):
         self.Session = sessionmaker(bind=self.engine, class_=Session, **self.session_options)
         self.tables = chassis_tables(self.declarative_base.metadata)
         self.exchange = str(config["EVENTS_EXCHANGE"])
-        self.wakes = wakes(self.container)
+        self.wakes, self.straight = wakes(self.container), straight_of(self.container)
         by_database = bool(config.get("DATABASE_CLOCK", True))
         self._clock = clock.SharedClock[sa.Connection](dialect.now if by_database else lambda conn: None)
 
@@ -186,7 +196,7 @@ class Store(Database):
         with opened as conn:
             tx = Tx(conn, self.tables, self.exchange, self.now(conn))
             yield tx
-        tx.committed(self.wakes)
+        tx.committed(self.wakes, self.straight)
 
     def stop(self) -> None:
         """Close idle connections. The engine stays: the relay may still be publishing what the last commits left."""

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from chassis import clock, dialect
 from chassis.connection import prepared
 from chassis.models import chassis_tables
+from chassis.straight import FEW, Message
 
 if TYPE_CHECKING:
     from chassis.db import OutgoingEvent, Tx
@@ -54,13 +55,49 @@ def values_of(tx: Tx, exchange: str, events: Sequence[OutgoingEvent]) -> tuple[A
     )  # fmt: skip
 
 
+def saying(change: str) -> str:
+    """A statement that writes orders and returns their ids, with the events of just these orders, of those it is given.
+
+    It takes what `change` takes and `saying_of`, and gives what `told` takes: for each order that was written a row for
+    each of its events, or one without.
+    """
+    return prepared(
+        f"with written as ({change}), said as ("
+        f"{ADD} where order_id in (select order_id from written){ORDERED} returning id, message_id, order_id)"
+        " select written.order_id, said.id, said.message_id, not %s::bool or exists (select from outbox as earlier"
+        # Not `sent_at is null`: only the index of the order is to serve, also where very many messages wait.
+        "  where earlier.order_id = written.order_id and coalesce(earlier.sent_at, 'infinity') = 'infinity'"
+        " ) as is_behind from written left join said using (order_id) order by said.id"
+    )
+
+
+def saying_of(tx: Tx, events: Sequence[OutgoingEvent]) -> tuple[Any, ...]:
+    """The values of such a statement for these events. Of more than a few it is not asked what waits before them."""
+    return *values_of(tx, tx.exchange, events), len(events) <= FEW
+
+
+def told(tx: Tx, events: Sequence[OutgoingEvent], rows: Sequence[sa.Row[Any]]) -> set[uuid.UUID]:
+    """Have what such a statement has added published; return the orders that it has written."""
+    known = {event.event_id: event for event in events}
+    added = [row for row in rows if row.id is not None]
+    if any(row.is_behind for row in added):
+        tx.wake(RELAY)
+    elif added:
+        tx.publish([_message(row.id, tx.exchange, known[row.message_id]) for row in added])
+    return {row.order_id for row in rows}
+
+
+def _message(outbox_id: int, exchange: str, event: OutgoingEvent) -> Message:
+    return Message(outbox_id, event.event_id, event.order_id, exchange, event.event_type, event.encode())
+
+
 def unsent(
     conn: sa.Connection, limit: int, but_ids: Collection[int] = (), but_orders: Collection[uuid.UUID] = ()
 ) -> Sequence[sa.Row[Any]]:
     """The oldest messages that the broker has not confirmed, in the order in which they were written.
 
-    Leaves out the messages `but_ids` and everything of `but_orders`. One relay at a time publishes for a database,
-    whatever the number of replicas: two would not keep the order.
+    Leaves out the messages `but_ids` and everything of `but_orders`. One relay at a time publishes what it has
+    read, whatever the number of replicas: two would not keep the order.
     """
     dialect.lock_name(conn, RELAY)
     if not dialect.is_sqlite(conn):

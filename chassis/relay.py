@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +20,12 @@ from nameko.extensions import DependencyProvider
 from chassis import dialect, metrics, outbox
 from chassis.amqp import Link, LinkDown, Outcome
 from chassis.amqp_session import declare_exchange
+from chassis.aside import PAUSE_S, Aside
 from chassis.db import Store, store_of
 from chassis.health import register_check
 from chassis.rush import Rush
 from chassis.settings import merged
+from chassis.straight import Message, Unmarked, straight_of
 from chassis.topology import direct_exchange
 from chassis.wake import wakes
 
@@ -32,66 +33,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 CONFIRM_TIMEOUT_S = 15.0
-PAUSE_S = (0.2, 5.0)
 STOP_S = 5.0
 _STOP = "outbox-relay-stop"
-
-
-class Aside:
-    """Messages that the broker gave back or refused, and their orders. All are tried again after a growing pause."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[int, uuid.UUID | None] = {}
-        self._on_probation: set[uuid.UUID] = set()
-        self._pause_s = PAUSE_S[0]
-        self._until = 0.0
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
-    @property
-    def ids(self) -> list[int]:
-        """Those that wait and belong to no order."""
-        return [outbox_id for outbox_id, order_id in self._waiting.items() if order_id is None]
-
-    @property
-    def orders(self) -> list[uuid.UUID]:
-        """The orders that wait, so that nothing overtakes in them."""
-        return list({order_id for order_id in self._waiting.values() if order_id is not None})
-
-    def one_by_one(self, messages: Sequence[sa.Row[Any]]) -> list[sa.Row[Any]]:
-        """These messages; of an order that had to wait only the first, until the broker has taken it."""
-        chosen, met = [], set()
-        for message in messages:
-            if message.order_id not in met:
-                chosen.append(message)
-            if message.order_id in self._on_probation:
-                met.add(message.order_id)
-        return chosen
-
-    def add(self, messages: Sequence[sa.Row[Any]]) -> None:
-        """Set these aside; the pause runs from the first."""
-        if not self._waiting:
-            self._until = time.monotonic() + self._pause_s
-            self._pause_s = min(self._pause_s * 2, PAUSE_S[1])
-        self._waiting |= {message.id: message.order_id for message in messages}
-        self._on_probation |= {message.order_id for message in messages if message.order_id is not None}
-
-    def taken(self, messages: Sequence[sa.Row[Any]]) -> None:
-        """The broker has taken these: their orders go on as all others."""
-        self._on_probation -= {message.order_id for message in messages}
-
-    def wait_s(self) -> float:
-        """Seconds until they are tried again; from then on none waits."""
-        left_s = self._until - time.monotonic()
-        if left_s <= 0:
-            self._waiting.clear()
-        return max(0.0, left_s)
-
-    def none_is_left(self) -> None:
-        """The outbox is empty: the next trouble starts with a short pause."""
-        self._on_probation.clear()
-        self._pause_s = PAUSE_S[0]
 
 
 class OutboxRelay(DependencyProvider):
@@ -105,6 +48,8 @@ class OutboxRelay(DependencyProvider):
         self._name = self.container.service_name
         self._aside = Aside()
         self._refused: set[int] = set()
+        self._straight, self._unmarked = straight_of(self.container), Unmarked()
+        self._read: set[int] = set()
         self._stopping = False
         self._gt: Any = None
         self._wakes = wakes(self.container)
@@ -160,8 +105,53 @@ class OutboxRelay(DependencyProvider):
                 wait_s = self._idle_s
             if self._stopping and seen == self._wakes.seen(outbox.RELAY):
                 return
-            if self._wakes.wait(outbox.RELAY, seen, wait_s) and not self._stopping:
+            if self._wait(seen, wait_s) and not self._stopping:
                 self._wakes.wait(_STOP, 0, self._rush.wait_s())
+
+    def _wait(self, seen: int, wait_s: float) -> bool:
+        """Wait until the outbox is to be read, because it was asked for, or the time is over (False).
+
+        Meanwhile publish what comes straight from its commit, and mark it a moment later.
+        """
+        until = time.monotonic() + wait_s
+        while True:
+            left_s = max(0.0, until - time.monotonic())
+            woken = self._wakes.wait(outbox.RELAY, seen, min(left_s, self._unmarked.wait_s()))
+            puts, messages = self._straight.take()
+            calls, seen = self._wakes.seen(outbox.RELAY) - seen, self._wakes.seen(outbox.RELAY)
+            if calls != puts or not self._publish_straight(messages):
+                return True
+            if self._unmarked.wait_s() == 0 and not self._mark():
+                return True
+            if not woken and time.monotonic() >= until:
+                return False
+
+    def _publish_straight(self, messages: Sequence[Message]) -> bool:
+        """Publish what was just committed; whether all of it is with the broker, so that nobody need look for it."""
+        messages = [message for message in messages if message.id not in self._read]
+        if not messages:
+            return True
+        if self._stopping or self._aside or self._link.trouble or self._rush.wait_s():
+            return False
+        outcomes, _ = self._publish(messages)
+        confirmed = [message.id for message in messages if outcomes.get(message.id) is Outcome.CONFIRMED]
+        self._unmarked.add(confirmed)
+        self._rush.took(len(confirmed))
+        metrics.OUTBOX_PUBLISHED.labels(self._name).inc(len(confirmed))
+        return len(confirmed) == len(messages)
+
+    def _mark(self) -> bool:
+        """Note what went straight; False where the database does not take it now."""
+        self._unmarked.tried()
+        ids = list(self._unmarked.ids)
+        try:
+            with dialect.transaction(self._store.engine) as conn:
+                outbox.mark_sent(conn, ids, self._store.now(conn))
+        except sa.exc.SQLAlchemyError as exc:
+            log.warning("outbox relay: could not mark %d message(s) as sent: %r", len(ids), exc)
+            return False
+        self._unmarked.marked(len(ids))
+        return True
 
     def _publish_batch(self) -> bool:
         """Publish the oldest messages; whether there may be more of them.
@@ -169,13 +159,18 @@ class OutboxRelay(DependencyProvider):
         What is committed meanwhile wakes the relay again, so nobody looks for it here.
         """
         self._aside.wait_s()
+        marked = list(self._unmarked.ids)
         with dialect.transaction(self._store.engine) as conn:
+            if marked:
+                outbox.mark_sent(conn, marked, self._store.now(conn))
             found = outbox.unsent(conn, BATCH, self._aside.ids, self._aside.orders)
             messages = self._aside.one_by_one(found)
             outcomes, problem = self._publish(messages) if messages else ({}, None)
             confirmed = [message for message in messages if outcomes.get(message.id) is Outcome.CONFIRMED]
             if confirmed:
                 outbox.mark_sent(conn, [message.id for message in confirmed], self._store.now(conn))
+        self._unmarked.marked(len(marked))
+        self._read = {message.id for message in confirmed}
         self._aside.taken(confirmed)
         self._rush.took(len(confirmed))
         metrics.OUTBOX_PUBLISHED.labels(self._name).inc(len(confirmed))
@@ -205,7 +200,7 @@ class OutboxRelay(DependencyProvider):
             self._link.reset()
         self._refused = refused or self._refused
 
-    def _publish(self, messages: Sequence[sa.Row[Any]]) -> tuple[dict[int, Outcome], str | None]:
+    def _publish(self, messages: Sequence[sa.Row[Any] | Message]) -> tuple[dict[int, Outcome], str | None]:
         """Return what became of the messages, as far as known, and why not all of it is known.
 
         What is unknown goes out again, and its consumers skip it.
@@ -233,7 +228,7 @@ class OutboxRelay(DependencyProvider):
         lost = any(outcome is Outcome.LOST for outcome in outcomes.values())
         return outcomes, "the connection broke before the broker had confirmed everything" if lost else None
 
-    def _send(self, message: sa.Row[Any], settle: Any) -> None:
+    def _send(self, message: sa.Row[Any] | Message, settle: Any) -> None:
         outbox_id = message.id
         self._link.publish(
             bytes(message.body),

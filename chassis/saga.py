@@ -1,7 +1,8 @@
 """The shell around every state machine: lock, inbox, load, decide, store, outbox. Written once.
 
 A service gives its pure parts (table, row, evolve, event); this gives them a database. A batch asks it twice, whatever
-its size: lock, inbox and load travel together, and so do store, outbox and commit.
+its size: lock, inbox and load travel together, and so do store, outbox and commit. Where nothing need be loaded, once
+is enough (`add`, `swap`).
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class Saga(Generic[R]):
             f" union all select null, null, {columns} from known"
         )
         self._guard = ("order_id", *guard)
+        self._add = _adding(sql_table.name, [*self._columns, "created_at", "updated_at"])
         self._swap = _swapping(sql_table.name, [*self._columns, "updated_at"], guard) if guard else ""
 
     def handle(self, tx: Tx, messages: Sequence[Message]) -> list[Step[R]]:
@@ -114,12 +116,17 @@ class Saga(Generic[R]):
         return self.receive_beside(tx, messages)[:2]
 
     def receive_beside(
-        self, tx: Tx, messages: Sequence[Message], *values: Any
+        self, tx: Tx, messages: Sequence[Message], *values: Any, lock: str = ""
     ) -> tuple[list[Message], dict[uuid.UUID, R], Any]:
-        """The same, and the answer to the question `beside` with these values, which travels along."""
+        """The same, and the answer to the question `beside` with these values, which travels along.
+
+        `lock`: a statement for what that question needs to be held, once the orders are.
+        """
         ids = dialect.array(dict.fromkeys(message.message_id for message in messages))
         wanted = _order_ids(messages)
         tx.lock(wanted)
+        if lock:
+            tx.later(lock)
         asked = (tx.now, ids, dialect.array(wanted), *values)
         first, *found = tx.conn.exec_driver_sql(self._claim_and_load, asked)
         fresh = {str(message_id) for message_id in first[0] or ()}
@@ -152,8 +159,16 @@ class Saga(Generic[R]):
     def store(self, tx: Tx, rows: Sequence[R]) -> None:
         """Write rows in one statement, new ones and changed ones alike."""
         if rows:
-            at = {"created_at": tx.now, "updated_at": tx.now}
-            self._rows.write(tx.conn, [{name: getattr(row, name) for name in self._columns} | at for row in rows])
+            self._rows.write(tx.conn, self._new(tx, rows))
+
+    def add(self, tx: Tx, rows: Sequence[R], events: Sequence[OutgoingEvent]) -> set[uuid.UUID]:
+        """Write rows of orders that may have one already, where they have none; return the orders of those written.
+
+        A row that would break any other rule of uniqueness of the table's is not written either. Of the others nothing
+        is, and none of their events goes to the outbox. `rows`: one for each order; the caller holds them (`Tx.lock`).
+        One question, so that it may be all that a transaction asks (`StoreSession.single`).
+        """
+        return self._write(tx, self._add, [_as_json(self._new(tx, rows))], events) if rows else set()
 
     def swap(
         self, tx: Tx, known: Sequence[R], rows: Sequence[R], events: Sequence[OutgoingEvent]
@@ -170,11 +185,17 @@ class Saga(Generic[R]):
         at = {"updated_at": tx.now}
         changed = _as_json([{name: getattr(row, name) for name in self._columns} | at for row in rows])
         before = _as_json([{name: getattr(row, name) for name in self._guard} for row in known])
-        values = (changed, before, dialect.array(order_ids), *outbox.values_of(tx, tx.exchange, events))
-        swapped = set(tx.conn.exec_driver_sql(self._swap, values).scalars())
-        if any(event.order_id in swapped for event in events):
-            tx.wake(outbox.RELAY)
-        return swapped
+        return self._write(tx, self._swap, [changed, before, dialect.array(order_ids)], events)
+
+    def _write(
+        self, tx: Tx, statement: str, values: Sequence[Any], events: Sequence[OutgoingEvent]
+    ) -> set[uuid.UUID]:
+        asked = (*values, *outbox.saying_of(tx, events))
+        return outbox.told(tx, events, tx.conn.exec_driver_sql(statement, asked).all())
+
+    def _new(self, tx: Tx, rows: Iterable[R]) -> list[dict[str, Any]]:
+        at = {"created_at": tx.now, "updated_at": tx.now}
+        return [{name: getattr(row, name) for name in self._columns} | at for row in rows]
 
     def _known(self, wanted: Iterable[uuid.UUID], found: Iterable[Sequence[Any]]) -> dict[uuid.UUID, R]:
         new: Callable[..., R] = self._row_type
@@ -228,19 +249,26 @@ def _order_ids(messages: Iterable[Message]) -> list[uuid.UUID]:
     return list(dict.fromkeys(message.order_id for message in messages))
 
 
+def _adding(table: str, columns: Sequence[str]) -> str:
+    """Takes the new rows as JSON, and what `outbox.saying` takes."""
+    names = ", ".join(columns)
+    return outbox.saying(
+        f"insert into {table} ({names}) select {names} from jsonb_populate_recordset(null::{table}, %s::jsonb)"
+        f" on conflict do nothing returning {table}.order_id"
+    )
+
+
 def _swapping(table: str, columns: Sequence[str], guard: Sequence[str]) -> str:
-    """Takes the changed rows and what is known of them, both as JSON, their orders, and what `outbox.ADD` takes."""
+    """Takes the changed rows and what is known of them, both as JSON, their orders, and what `outbox.saying` takes."""
     taken = ", ".join(f"{name} = changed.{name}" for name in columns if name != "order_id")
     of_now, of_known = (", ".join(f"{row}.{name}" for name in guard) for row in (table, "known"))
-    return prepared(
-        f"with swapped as (update {table} set {taken}"
+    return outbox.saying(
+        f"update {table} set {taken}"
         f" from jsonb_populate_recordset(null::{table}, %s::jsonb) as changed"
         f" join jsonb_populate_recordset(null::{table}, %s::jsonb) as known using (order_id)"
         # Said twice, so that the rows are looked up whatever the size of the table when this was planned.
         f" where {table}.order_id = any(%s::uuid[]) and {table}.order_id = changed.order_id"
-        f" and ({of_now}) is not distinct from ({of_known}) returning {table}.order_id),"
-        f" said as ({outbox.ADD} where order_id in (select order_id from swapped){outbox.ORDERED})"
-        " select order_id from swapped"
+        f" and ({of_now}) is not distinct from ({of_known}) returning {table}.order_id"
     )
 
 

@@ -1,4 +1,4 @@
-"""Placing orders: several at once in one transaction, each with an answer of its own."""
+"""Placing orders: several at once, each with an answer of its own. New ones, nearly all, cost one question."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from chassis import dialect
 from chassis.connection import prepared
-from chassis.db import Tx
+from chassis.db import Store, Tx
 from chassis.saga import Saga
 from contracts.errors import Conflict, DomainError, Invalid
 from contracts.orders import check_internet_quantity
@@ -40,15 +40,56 @@ def read_order(raw: Any, min_internet_quantity: int) -> PlaceOrder:
     return order
 
 
-def place(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> list[PlaceOrderResult]:
+def place_all(store: Store, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> list[PlaceOrderResult]:
     """Store these orders and return a result for each, in their order.
+
+    Those that are new cost one question. The others are placed after them, as `place` does, in a transaction of
+    their own: they share no id and no key with a new one that comes after them, so their answers are the same.
+    """
+    first = _first(orders)
+    with store.single() as tx:
+        new = _place_new(tx, saga, list(first.values()))
+    results = {
+        index: PlaceOrderResult(order_id=order.order_id, status="placed")
+        for index, order in first.items() if order.order_id in new
+    }  # fmt: skip
+    others = [index for index in range(len(orders)) if index not in results]
+    if others:
+        with store.transaction() as tx:
+            placed = place(tx, saga, [orders[index] for index in others])
+        results |= zip(others, placed, strict=True)
+    return [results[index] for index in range(len(orders))]
+
+
+def _first(orders: Sequence[PlaceOrder]) -> dict[int, PlaceOrder]:
+    """Those of which neither id nor key has come before in the same call, by position."""
+    seen: set[uuid.UUID] = set()
+    first: dict[int, PlaceOrder] = {}
+    for index, order in enumerate(orders):
+        names = _names(order)
+        if seen.isdisjoint(names):
+            first[index] = order
+        seen.update(names)
+    return first
+
+
+def _place_new(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> set[uuid.UUID]:
+    """Store those whose id and key nobody knows, and return their ids. One question, and nothing is looked up."""
+    tx.lock(name for order in orders for name in _names(order))
+    unknown = {order.order_id: domain.Order(order.order_id) for order in orders}
+    _, placed, events = saga.effects(tx, unknown, [domain.Place(order) for order in orders])
+    return saga.add(tx, list(placed.values()), events)
+
+
+def place(tx: Tx, saga: Saga[domain.Order], orders: Sequence[PlaceOrder]) -> list[PlaceOrderResult]:
+    """Store these orders, whatever is known of them, and return a result for each, in their order.
 
     An order whose idempotency key is known already is that first order, and its id a further one of that; with another
     content it is a conflict.
     """
     keys = [order.idempotency_key for order in orders if order.idempotency_key]
     ids = [order.order_id for order in orders]
-    tx.lock([*ids, *(uuid.uuid5(KEY_NAMESPACE, key) for key in keys)])
+    tx.lock(name for order in orders for name in _names(order))
     stored = [domain.Order(*row) for row in tx.conn.exec_driver_sql(_STORED, (dialect.array(ids), keys))]
     known = {order.idempotency_key: (order.order_id, order.content_hash) for order in stored if order.idempotency_key}
     results: list[PlaceOrderResult] = []
@@ -88,6 +129,12 @@ def invalid(raw: Any, error: DomainError) -> PlaceOrderResult:
     except (KeyError, TypeError, ValueError, AttributeError):
         order_id = None
     return PlaceOrderResult(order_id=order_id, status="invalid", error=error.as_dict())
+
+
+def _names(order: PlaceOrder) -> list[uuid.UUID]:
+    """What may make it an order that is known, each as an id to lock: its id and its idempotency key."""
+    key = order.idempotency_key
+    return [order.order_id, uuid.uuid5(KEY_NAMESPACE, key)] if key else [order.order_id]
 
 
 def _keep(tx: Tx, aliases: dict[uuid.UUID, uuid.UUID]) -> None:

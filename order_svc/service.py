@@ -44,8 +44,7 @@ class OrderService(OperatedService):
                 readable.append(placement.read_order(raw, int(self.settings["MIN_INTERNET_QUANTITY"])))
             except Invalid as error:
                 results[index] = placement.invalid(raw, error)
-        with self.store.transaction() as tx:
-            placed = iter(placement.place(tx, SAGA, readable))
+        placed = iter(placement.place_all(self.store, SAGA, readable))
         return [(results.get(index) or next(placed)).model_dump(mode="json") for index in range(len(orders))]
 
     @rpc

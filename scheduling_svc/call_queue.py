@@ -1,18 +1,21 @@
-"""The call queue in SQL: the order of `urgency.py`, page by page, and the next visit that nobody calls about yet."""
+"""The call queue in SQL: who enters it, the order of `urgency.py`, page by page, and whom nobody calls about yet."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from chassis.db import Tx
+from chassis.saga import Saga
 from contracts.errors import Invalid
 from scheduling_svc import models
-from scheduling_svc.domain import IN_QUEUE, TABLE, Visit
+from scheduling_svc.domain import IN_QUEUE, TABLE, RequestVisit, Visit
 from scheduling_svc.queries import VISIT_COLUMNS, visit_of
 from scheduling_svc.urgency import DUE, FLAGGED, NOT_DUE, OUTSIDE, PROMISED, RISKY, UrgencyPolicy
 
@@ -20,6 +23,18 @@ _c = models.visits.c
 _IN_QUEUE = _c.state.in_(IN_QUEUE)
 # A tombstone is no visit: nobody ever asked for it.
 _ASKED_FOR = _c.customer.is_not(None)
+
+
+def add(tx: Tx, saga: Saga[Visit], requests: Sequence[RequestVisit]) -> list[UUID]:
+    """Store the visits of orders that nobody has heard of, and return these orders; what is there stays as it is.
+
+    One question, so that it may be all that a transaction asks (`StoreSession.single`).
+    """
+    unheard_of = {request.order_id: Visit(request.order_id) for request in requests}
+    _, visits, events = saga.effects(tx, unheard_of, requests)
+    tx.lock(visits)
+    added = saga.add(tx, list(visits.values()), events)
+    return [order_id for order_id in visits if order_id in added]
 
 
 def list_visits(

@@ -244,14 +244,22 @@ class SchedulingService(OperatedService):
             return {"items": queries.technician_answers(conn, self.policies.grid, self.store.now(conn))}
 
     def _queue_up(self, wanted: Sequence[VisitRequest]) -> dict[UUID, Outcome]:
-        """In one transaction. What became of each order."""
+        """What became of each order. Mostly nobody has heard of any, so only those that are known are looked up."""
         commands = [domain.requested(request) for request in wanted]
-        with self.store.transaction() as tx:
-            steps = SAGA.commands(tx, commands)
-            self._announce(tx, *(step.after.order_id for step in steps if not step.ignored))
-        return {
-            step.after.order_id: "cancelled" if step.after.state == "cancelled" else "accepted" for step in steps
-        }
+        outcomes: dict[UUID, Outcome] = {}
+        if commands:
+            with self.store.single() as tx:
+                added = call_queue.add(tx, SAGA, commands)
+                self._announce(tx, *added)
+            outcomes |= dict.fromkeys(added, "accepted")
+        known = [command for command in commands if command.order_id not in outcomes]
+        if known:
+            with self.store.transaction() as tx:
+                steps = SAGA.commands(tx, known)
+                self._announce(tx, *(step.after.order_id for step in steps if not step.ignored))
+            for step in steps:
+                outcomes[step.after.order_id] = "cancelled" if step.after.state == "cancelled" else "accepted"
+        return outcomes
 
     def _answers(self, conn: sa.Connection, visits: Sequence[domain.Visit], now: datetime) -> list[dict[str, Any]]:
         held = claims.live(conn, [visit.order_id for visit in visits], now)

@@ -7,7 +7,11 @@ from uuid import UUID
 
 import eventlet
 import pytest
+import sqlalchemy as sa
 
+from activation_svc import inventory
+from activation_svc.dependencies import NetworkProvider
+from chassis.db import store_of
 from contracts.errors import Conflict
 from contracts.ids import new_id
 from element_sim.client import SimClient
@@ -114,6 +118,28 @@ def test_all_lines_of_an_order_are_on_one_olt_and_the_next_order_is_on_the_other
         assert len({line["element"] for line in activation.get(order_id)["lines"]}) == 1
     entries = sim.entries()
     assert (len(entries["olt-1"]), len(entries["olt-2"])) == (4, 4)
+
+
+def test_a_lone_order_asks_once_for_its_place_and_behind_who_gives_out_alone(activation: ActivationUnderTest) -> None:
+    (network,) = (each for each in activation.container.dependencies if isinstance(each, NetworkProvider))
+    wait_until(lambda: network.worker.arrived.room, "orders to be handed over")
+    store, order_id, statements = store_of(activation.container), new_id(), []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *sent: statements.append(sent[2]))
+    locks = (
+        "select granted from pg_locks join pg_stat_activity using (pid) where locktype = 'advisory'"
+        " and datname = current_database() and wait_event = 'advisory' order by granted"
+    )
+    with store.transaction() as alone:
+        alone.later(inventory._ALONE)
+        alone.conn.exec_driver_sql("select 1")
+        placing = eventlet.spawn(activation.handle, placed(order_id))
+        waiting = wait_until(lambda: activation.sql(locks), "the order to wait for the inventory")
+        assert waiting == [(False,), (True,)], "it is held itself meanwhile"
+    placing.wait()
+    activation.wait_for(order_id, "provisioned")
+    assert activation.ports_held() == 1
+    assert len([each for each in statements if inventory.LOOK in each]) == 1
+    assert inventory._FREE not in statements
 
 
 def test_a_dead_olt_stops_only_its_own_orders_and_gets_no_new_ones(

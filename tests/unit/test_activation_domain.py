@@ -10,8 +10,10 @@ from uuid import UUID
 import pytest
 
 from activation_svc import domain
+from activation_svc.claims import need_of
 from activation_svc.commands import FailedTry, ProvisionFailed, Retry, Reverted
 from activation_svc.domain import TABLE, Activation, Patience
+from activation_svc.plan import PORT
 from activation_svc.visits import Gate, NoAnswer, postponed
 from contracts.events import FieldworkRejected, OrderCancelRequested, OrderPlaced, VisitCancelled
 from contracts.ids import new_id
@@ -56,6 +58,12 @@ def test_a_placed_order_is_due_at_once_and_keeps_what_a_visit_will_need() -> Non
     assert (row.state, row.next_attempt_at) == ("provisioning", NOW)
     assert row.customer == {"name": "김하늘", "phone": "010-1234-5678", "email": None}
     assert row.items == [{"product": "internet-500", "quantity": 1}]
+
+
+def test_only_for_an_order_that_is_placed_alone_something_is_looked_for_ahead() -> None:
+    assert need_of([placed()]) == {1: (PORT, "vlan", "ip")}
+    assert not need_of([placed(), placed()])
+    assert not need_of([OrderCancelRequested(**envelope(), reason="")])
 
 
 def test_delays_grow_and_are_capped() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.table import NONE, Transition
 from contracts.errors import Invalid
 from contracts.events import ActivationCancelRequested, VisitScheduled
 from scheduling_svc import domain
@@ -47,6 +48,13 @@ def an_envelope() -> dict[str, Any]:
 def test_a_request_carries_everything_the_visit_needs() -> None:
     visit = evolve(Visit(ORDER), RequestVisit(ORDER, CUSTOMER, ADDRESS, ITEMS), NOW)
     assert (visit.customer, visit.address, visit.items, visit.requested_at) == (CUSTOMER, ADDRESS, ITEMS, NOW)
+
+
+def test_a_request_says_nothing_and_changes_only_what_nobody_has_heard_of() -> None:
+    """That is why a visit can be stored unless there is one, without a look at what is there (`call_queue.add`)."""
+    decided = {state: domain.TABLE.decide(state, RequestVisit.trigger) for state in domain.TABLE.states()}
+    assert decided.pop(NONE) == Transition("requested")
+    assert all(transition.ignored for transition in decided.values())
 
 
 def test_the_pause_doubles_with_each_missed_call_until_the_visit_is_flagged() -> None:
