@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 
 from chassis import dialect
 from chassis.connection import prepared
@@ -23,12 +24,25 @@ _FACT = [field.name for field in fields(Fact)]
 _PAGE = [field.name for field in fields(Page)]
 _SEARCHED = {"phone", "ont_serial", "waiting_since"}
 _ANSWER = [pages.c[name] for name in _PAGE if name not in _SEARCHED]
-_STORED = [*(events.c[name] for name in _FACT), events.c.schema_version]
+_EVENT = [*_FACT, "schema_version"]
+_STORED = [events.c[name] for name in _EVENT]
 _OF_ORDERS = prepared(
     f"select {', '.join(column.name for column in _STORED)} from events"
     " where order_id = any(%s::uuid[]) and event_id <> all(%s::uuid[])"
 )
 _ONE = prepared(f"select {', '.join(column.name for column in _ANSWER)} from pages where order_id = %s::uuid")
+_ADD_LONE = prepared(
+    f"with added as (insert into events ({', '.join(_EVENT)})"
+    f" select {', '.join(_EVENT)} from jsonb_populate_record(null::events, %s::jsonb)"
+    " where %s::uuid[] = ("
+    "select coalesce(array_agg(event_id order by event_id), '{}') from events where order_id = %s::uuid)"
+    " on conflict (event_id) do nothing returning event_id),"
+    f" saved as (insert into pages ({', '.join(_PAGE)})"
+    f" select {', '.join(_PAGE)} from jsonb_populate_record(null::pages, %s::jsonb)"
+    " where exists (select from added) on conflict (order_id) do update"
+    f" set {', '.join(f'{name} = excluded.{name}' for name in _PAGE if name != 'order_id')}"
+    " where pages.settled_at is null) select exists (select from added)"
+)
 LISTED = [column for column in _ANSWER if column.name != "timeline"]
 
 
@@ -36,7 +50,7 @@ def _plain(value: Any) -> str:
     return rfc3339(value) if isinstance(value, datetime) else str(value)
 
 
-_EVENTS = Rows(events, [*_FACT, "schema_version"], key="event_id", replace=False, plain=_plain)
+_EVENTS = Rows(events, _EVENT, key="event_id", replace=False, plain=_plain)
 _PAGES = Rows(pages, _PAGE, key="order_id", replace=True, plain=_plain, unless="settled_at")
 
 
@@ -45,12 +59,20 @@ def add_events(conn: sa.Connection, facts: Iterable[Fact]) -> None:
 
     In the version that is sent, so that a replica of the release before can fold them as well.
     """
-    rows = _rows(_FACT, facts)
-    for row in rows:
-        payload = versions.as_sent(row["event_type"], row["payload"])
-        row["schema_version"] = payload.pop("schema_version")
-        row["payload"] = payload
-    _EVENTS.write(conn, rows)
+    _EVENTS.write(conn, _as_sent(facts))
+
+
+def add_lone(conn: sa.Connection, known: Iterable[Fact], fact: Fact, page: Page) -> bool:
+    """Store an event and its order's page, where exactly the events `known` are stored of this order; else nothing.
+
+    Returns whether that was so; an event that is stored already is not. For a transaction of one question
+    (`StoreSession.single`, PostgreSQL) that holds the order: else an event might come in between. A settled page stays,
+    as in `save_pages`.
+    """
+    ids = dialect.array(sorted({other.event_id for other in known}))
+    [event], [row] = _as_sent([fact]), _rows(_PAGE, [page])
+    values = (_as_json(event), ids, fact.order_id, _as_json(row))
+    return bool(conn.exec_driver_sql(_ADD_LONE, values).scalar_one())
 
 
 def facts_of(
@@ -137,6 +159,19 @@ def received(conn: sa.Connection, event_ids: Collection[UUID]) -> list[dict[str,
         {"message_id": str(row.event_id), "at": None if row.received_at is None else rfc3339(row.received_at)}
         for row in conn.execute(found.order_by(events.c.received_at, events.c.event_id))
     ]
+
+
+def _as_sent(facts: Iterable[Fact]) -> list[dict[str, Any]]:
+    rows = _rows(_FACT, facts)
+    for row in rows:
+        payload = versions.as_sent(row["event_type"], row["payload"])
+        row["schema_version"] = payload.pop("schema_version")
+        row["payload"] = payload
+    return rows
+
+
+def _as_json(row: Mapping[str, Any]) -> str:
+    return to_json(row, fallback=_plain).decode()
 
 
 def _rows(names: Sequence[str], values: Iterable[Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from contracts.changes import EXCHANGE, Change
 from contracts.errors import NotFound
 from contracts.events import Event, decode
 from mypage_svc import desk, domain, models, pruning, queries
+from mypage_svc.remembered import Remembered
 
 MAX_LIMIT = 200
 REBUILD_CHUNK = 500
@@ -32,12 +33,33 @@ class MypageService(OperatedService):
     prunes = (pruning.EVENTS,)
     inbox_table = models.events.name
     hints = Hints(EXCHANGE)
+    remembered = Remembered()
 
     @batch_handler(decode, *domain.SUBSCRIBES)
     def on_events(self, events: Sequence[Event]) -> None:
         """Keep the events and fold the pages of the orders they touch. The events table is its own inbox."""
         facts = [domain.fact(event) for event in events]
+        if len(facts) > 1 or not self._take_alone(facts[0]):
+            self._take_together(facts)
+
+    def _take_alone(self, fact: domain.Fact) -> bool:
+        """Take in an event by one question, going by what is remembered of its order; False where that did nothing."""
+        known = self.remembered.take(fact)
+        if known is None:
+            return False
+        facts = [*known, fact]
+        page = domain.fold(facts)
+        with self.store.single() as tx:
+            tx.lock([fact.order_id])
+            taken = queries.add_lone(tx.conn, known, fact, page)
+            if taken:
+                self._when_committed(tx, {fact.order_id: facts}, [page])
+        return taken
+
+    def _take_together(self, facts: Sequence[domain.Fact]) -> None:
+        """Take in events, whatever is stored of their orders."""
         order_ids = {fact.order_id for fact in facts}
+        self.remembered.forget(order_ids)
         with self.store.transaction() as tx:
             # Before the insert: two batches with the same events must not wait for each other in a circle.
             tx.lock(order_ids)
@@ -45,9 +67,12 @@ class MypageService(OperatedService):
             known = queries.facts_of(tx.conn, order_ids, but=[fact.event_id for fact in facts])
             for fact in facts:
                 known[fact.order_id].append(fact)
-            pages = _fold(tx, known)
-            changes = [Change("orders", str(page.order_id), page.version) for page in pages]
-            tx.after_commit(lambda: self.hints.announce(changes))
+            self._when_committed(tx, known, _fold(tx, known))
+
+    def _when_committed(self, tx: Tx, facts: Mapping[UUID, list[domain.Fact]], pages: Sequence[domain.Page]) -> None:
+        changes = [Change("orders", str(page.order_id), page.version) for page in pages]
+        tx.after_commit(lambda: self.remembered.keep(facts))
+        tx.after_commit(lambda: self.hints.announce(changes))
 
     @rpc
     def get_order(self, order_id: str) -> dict[str, Any]:
