@@ -56,6 +56,12 @@ def ensure_server() -> Path:
     assert server is not None
     return server
 
+_NOT_BUSY = "+sbwt none +sbwtdcpu none +sbwtdio none"
+"""No busy waiting of idle schedulers: the services need the processors."""
+_WRITTEN_AT_ONCE = "-ra wal_write_strategy o_sync"
+"""What quorum queues note is on disk when it is written, instead of being written and then synchronized, in two turns
+of several threads."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -161,8 +167,7 @@ class Rabbit:
             "RABBITMQ_DIST_PORT": str(self._ports["dist"]),
             "ERL_EPMD_PORT": str(self._ports["epmd"]),
             "ERL_EPMD_ADDRESS": self.place.host,
-            # No busy waiting of idle schedulers: the services need the processors.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_NOT_BUSY} {_WRITTEN_AT_ONCE}",
             # Makes the script become the Erlang machine, so that the process we hold is the broker itself.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
