@@ -30,8 +30,6 @@ NOTE_CHANGES = """() => {
 }"""
 
 
-
-
 def come_back(page: Page, order: Json) -> str:
     """Sign in to the order with its number and phone number, and wait until the page is live."""
     order_id = str(order["order_id"])
@@ -123,6 +121,24 @@ def test_nothing_is_asked_again_while_the_stream_stands(
     page.clock.run_for("30:00")
     page.evaluate("1")
     assert asked == []
+
+
+def test_what_was_away_as_the_page_changed_is_asked_for_until_it_is_there(
+    new_page: Callable[..., Page], system: System, client: Client, an_activated_order: Callable[..., Json]
+) -> None:
+    page = new_page("en")
+    order_id = come_back(page, an_activated_order(client, an_order(phone=PHONE)))
+    told = page.locator("#headline").inner_text()
+    system.stop("mypage")
+    try:
+        # The page is fetched anew for this, and MyPage, which is away, will have nothing to tell of it later on.
+        client.call("POST", f"/api/visits/{order_id}/claim", as_="dispatcher")
+        expect(stage(page, "received")).to_be_visible()
+        expect(page.locator("[data-missing]")).to_be_visible()
+    finally:
+        system.start("mypage")
+    expect(page.locator("#headline")).to_have_text(told, timeout=60_000)
+    expect(page.locator("[data-missing]")).to_have_count(0)
 
 
 @pytest.mark.parametrize("javascript", [True, False])

@@ -17,6 +17,7 @@ function announce() {
 // Nobody tells us when a service is back that was away as this page was made.
 function askForMissing() {
   clearTimeout(asking);
+  asking = 0;
   if (!document.querySelector("[data-missing]")) {
     wait_ms = FIRST_MS;
     return;
@@ -25,5 +26,8 @@ function askForMissing() {
   wait_ms = Math.min(wait_ms * 2, LONGEST_MS);
 }
 
-document.addEventListener("page:updated", announce);
+document.addEventListener("page:updated", () => {
+  announce();
+  if (!asking) askForMissing(); // it may have been away only as the page was fetched anew
+});
 askForMissing();
