@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -19,7 +18,7 @@ MARK_LATER_S = 0.05
 FEW = 8
 """More of one commit are read from the outbox: to read them costs little then."""
 WAITING_MAX = 100
-"""More are left to be read as well."""
+"""With more than these they are read as well: the relay is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +38,22 @@ class Straight:
     """What commits have left for the relay of this process. In memory only."""
 
     def __init__(self) -> None:
-        self._messages: deque[Message] = deque(maxlen=WAITING_MAX)
+        self._messages: list[Message] = []
         self._puts = 0
 
     def put(self, messages: Sequence[Message]) -> None:
-        """Leave these, which are committed; whoever does so wakes the relay once."""
-        self._messages.extend(messages)
-        self._puts += 1
+        """Leave these, which are committed; whoever does so wakes the relay once.
+
+        Where too many wait these are not kept: the relay, called once more than `take` says, reads the outbox then.
+        """
+        if len(self._messages) + len(messages) <= WAITING_MAX:
+            self._messages.extend(messages)
+            self._puts += 1
 
     def take(self) -> tuple[int, list[Message]]:
         """How often something was left here since the last time, and what."""
-        taken = self._puts, list(self._messages)
-        self._puts = 0
-        self._messages.clear()
+        taken = self._puts, self._messages
+        self._puts, self._messages = 0, []
         return taken
 
 

@@ -17,7 +17,7 @@ from nameko.containers import ServiceContainer
 from chassis import clock, dialect, outbox
 from chassis.db import store_of
 from chassis.relay import OutboxRelay
-from chassis.straight import FEW
+from chassis.straight import FEW, Message
 from contracts.ids import new_id
 from order_svc.service import OrderService
 from tests.harness.containers import running
@@ -56,6 +56,14 @@ def leave(container: ServiceContainer, event: Said, *, call: bool) -> None:
         outbox.add(tx, store.exchange, [event])
         if call:
             tx.wake(outbox.RELAY)
+
+
+def message_of(container: ServiceContainer, order_id: UUID) -> Message:
+    """The order's message in the outbox."""
+    query = sa.text("select id, message_id, order_id, exchange, routing_key, body from outbox where order_id = :id")
+    with store_of(container).engine.connect() as conn:
+        row = conn.execute(query, {"id": order_id}).one()
+    return Message(*row[:5], bytes(row.body))
 
 
 def relay_of(container: ServiceContainer) -> Any:
@@ -158,6 +166,24 @@ def test_many_of_one_commit_are_read_from_the_outbox_and_keep_their_order(
     say(order, *(Said(order_id, "heard", text) for text in texts))
     wait_until(lambda: unsent(order) == 0, "sent")
     assert all_of(heard) == ["first", *texts]
+    assert len(reads) > before
+
+
+def test_where_too_many_wait_the_outbox_is_read_and_none_waits_for_the_timer(
+    heard: Queue, order: ServiceContainer, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.straight.WAITING_MAX", 2)
+    before = len(reads)
+    order_ids = [new_id() for _ in range(5)]
+    for order_id in order_ids:
+        leave(order, Said(order_id, "heard", str(order_id)), call=False)
+    messages = [message_of(order, order_id) for order_id in order_ids]
+    # The relay has no turn in between, as where it waits for the broker meanwhile.
+    for message in messages:
+        store_of(order).straight.put([message])
+        store_of(order).wakes.wake(outbox.RELAY)
+    wait_until(lambda: unsent(order) == 0, "all sent", timeout_s=10)
+    assert sorted(all_of(heard)[1:]) == sorted(map(str, order_ids))
     assert len(reads) > before
 
 
