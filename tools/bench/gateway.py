@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,15 +36,20 @@ class Gateway:
     """One kept connection; one for a thread."""
 
     def __init__(self, host: Host) -> None:
-        address = urlsplit(host.url)
-        self._http = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        self._address = urlsplit(host.url).netloc
+        name, _, port = self._address.partition(":")
+        self._socket = socket.create_connection((name, int(port)), timeout=30)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def place(self) -> Placed:
         """Place an order for one internet line, another one each time, as `intake.lua` does. Raises NotInTime."""
         return self.ready_to_place()()
 
     def ready_to_place(self) -> Callable[[], Placed]:
-        """The same, once what this returns is called: by then only the request's bytes are left to be sent."""
+        """The same, once what this returns is called: by then only the request's bytes are left to be sent.
+
+        All at once, as wrk and curl do; `http.client` sends the body by itself, which wakes the gateway twice.
+        """
         number = next(_NUMBERS)
         body = {
             "customer": {"name": f"이바다 {number}", "phone": f"010-{number // 10000 % 10000:04}-{number % 10000:04}",
@@ -52,15 +58,16 @@ class Gateway:
             "items": [{"product": "internet-500", "quantity": 1}],
         }  # fmt: skip
         content = json.dumps(body).encode()
-        self._http.putrequest("POST", "/api/orders")
-        self._http.putheader("Content-Type", "application/json")
-        self._http.putheader("Content-Length", str(len(content)))
-        self._http.putheader("Idempotency-Key", f"{_RUN}-{number}")
-        return partial(self._placed, content)
+        head = "\r\n".join([
+            "POST /api/orders HTTP/1.1", f"Host: {self._address}", "Content-Type: application/json",
+            f"Content-Length: {len(content)}", f"Idempotency-Key: {_RUN}-{number}", "", "",
+        ])  # fmt: skip
+        return partial(self._placed, head.encode() + content)
 
-    def _placed(self, body: bytes) -> Placed:
-        self._http.endheaders(body)
-        answer = self._http.getresponse()
+    def _placed(self, request: bytes) -> Placed:
+        self._socket.sendall(request)
+        answer = http.client.HTTPResponse(self._socket, method="POST")
+        answer.begin()
         content = answer.read()
         if answer.status not in (201, 202):
             raise NotInTime(f"an order was answered with {answer.status}: {content.decode(errors='replace')[:500]}")
@@ -68,7 +75,7 @@ class Gateway:
         return Placed(taken["order_id"], taken["token"])
 
     def close(self) -> None:
-        self._http.close()
+        self._socket.close()
 
 
 def placed_orders(host: Host, number: int) -> Iterator[Placed]:
