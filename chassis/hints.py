@@ -1,7 +1,7 @@
 """Tells listeners that something has changed. A hint only: what cannot be sent now is dropped, nobody waits.
 
 Publishes on a connection of its own, in a greenlet of its own, from a bounded queue: a broker that is away or
-frozen never holds up the handler that made the change. What comes within `PAUSE_S` after a message goes into the next.
+frozen never holds up the handler that made the change. What comes within `GATHER_S` goes into one message.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ WAITING_MAX = 200
 """Batches of hints that may wait."""
 TOGETHER_MAX = 500
 """Hints in one message, at least where a batch is not larger itself."""
-PAUSE_S = 0.05
-"""No person notices it, and under load it makes one message of many."""
+GATHER_S = 0.05
+"""No person notices it. An order that goes through is one message, and none is sent while it is on its way."""
 
 
 class Hint(Protocol):
@@ -87,10 +87,10 @@ class Hints(DependencyProvider):
     def _run(self) -> None:
         while True:
             hints = self._waiting.get()
+            eventlet.sleep(GATHER_S)
             while len(hints) < TOGETHER_MAX and self._waiting.qsize():
                 hints = hints + self._waiting.get_nowait()
             self.publish(hints)
-            eventlet.sleep(PAUSE_S)
 
     def publish(self, hints: list[Hint]) -> None:
         """Send hints now, as one message, or drop and count them where they cannot be sent."""
