@@ -48,11 +48,15 @@ class BatchHandler(Entrypoint):
     """`@batch_handler(decode, "order_placed", ...)` on `def on_events(self, events)`.
 
     `decode(body) -> event` raises ValueError for bytes that can never become an event; these are parked at once.
+    `linger_s`: so long the first waits for others, where nobody waits for what comes of them.
     Settings: `AMQP_URI`, `EVENTS_EXCHANGE`, `BATCH_MAX`, `GATHER_S`, `RETRY_DELAYS_S`, `DELIVERY_LIMIT`.
     """
 
-    def __init__(self, decode: Callable[[bytes], Any], *routing_keys: str, **kwargs: Any) -> None:
+    def __init__(
+        self, decode: Callable[[bytes], Any], *routing_keys: str, linger_s: float = 0.0, **kwargs: Any
+    ) -> None:
         self.decode = decode
+        self.linger_s = linger_s
         self.routing_keys = routing_keys
         super().__init__(**kwargs)
 
@@ -150,7 +154,7 @@ class BatchHandler(Entrypoint):
             return
         # What the socket already holds, which the reading greenlet hands over.
         eventlet.sleep(0)
-        wait_s, seen = self._rush.wait_s(), self._wakes.seen(_FULL)
+        wait_s, seen = max(self.linger_s, self._rush.wait_s()), self._wakes.seen(_FULL)
         if wait_s and not self._stopping and self._arrived.qsize() + 1 < self._batch_max:
             self._wakes.wait(_FULL, seen, wait_s)
 

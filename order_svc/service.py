@@ -21,6 +21,9 @@ from order_svc import domain, models, placement
 
 SAGA = Saga(domain.TABLE, domain.Order, models.table, evolve=domain.evolve, event=domain.event)
 
+LINGER_S = 0.05
+"""What the others have done is followed a moment later: whoever looks at the order meanwhile looks at MyPage."""
+
 
 class OrderService(OperatedService):
     """The order book: an order is placed once and closed once."""
@@ -28,7 +31,7 @@ class OrderService(OperatedService):
     name = "order"
     store = Store(models.Base)
 
-    @batch_handler(decode, *domain.CONSUMES)
+    @batch_handler(decode, *domain.CONSUMES, linger_s=LINGER_S)
     def on_events(self, events: Sequence[Event]) -> None:
         """Follow what the other services have done, and close the order."""
         with self.store.transaction() as tx:

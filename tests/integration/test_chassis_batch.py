@@ -274,3 +274,27 @@ def test_a_full_batch_is_handled_at_once_also_in_a_rush_and_stopping_waits_for_n
         wait_until(lambda: sum(Troubled.batches) > 80, lambda: f"full batches are handled: {Troubled.batches}")
         begun = time.monotonic()
     assert time.monotonic() - begun < 20
+
+
+def test_a_handler_that_lingers_takes_what_comes_later_along_and_stops_at_once(vhost: str, db: Database) -> None:
+    with running(Troubled, db.uri, vhost, BATCH_MAX=3) as container:
+        handler_of(container).linger_s = 60.0
+        Troubled.batches.clear()
+        first, second, third, last = placed(container, 4)
+        for order_id in (first, second):
+            send(container, vhost, [order_id])
+        send(container, vhost, [third])
+        wait_until(lambda: Troubled.batches == [3], "they wait for each other, a full batch for none")
+        send(container, vhost, [last])
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 20
+
+
+def test_a_handler_that_lingers_handles_a_lone_message_after_that_time(vhost: str, db: Database) -> None:
+    with running(Troubled, db.uri, vhost) as container:
+        handler_of(container).linger_s = 0.2
+        Troubled.batches.clear()
+        (lone,) = placed(container, 1)
+        send(container, vhost, [lone])
+        wait_until(lambda: db.state(lone) == "activated", "handled")
+        assert Troubled.batches == [1]
