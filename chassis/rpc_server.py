@@ -16,6 +16,7 @@ import uuid
 from functools import partial
 from typing import Any
 
+import eventlet
 from amqp.exceptions import PreconditionFailed
 from kombu import Queue
 from nameko.exceptions import ContainerBeingKilled, MethodNotFound, UnserializableValueError, serialize
@@ -29,6 +30,7 @@ from chassis.db import is_passing
 from chassis.health import register_check
 from chassis.rpc_request import Interrupted, Lateness, Request
 from chassis.settings import merged
+from chassis.straight import straight_of
 
 __all__ = ["BoundedRpc", "Lateness", "rpc"]
 
@@ -66,6 +68,7 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
         )
         self._consumer_tag = f"{name}-{uuid.uuid4()}"
         self._lateness = Lateness()
+        self._straight = straight_of(self.container)
         self._stopping = False
         self._link = Link.of(
             config,
@@ -151,6 +154,8 @@ class BoundedRpcConsumer(SharedExtension, ProviderCollector):
     def answer(self, request: Request, result: Any, exc_info: Any) -> None:
         """Reply and acknowledge. Without a broker the request is delivered again; its effect is idempotent."""
         body = self._encoded(result, exc_info)
+        if self._straight.waits:
+            eventlet.sleep(0)  # What was committed goes out first: more hangs on it than on the reply.
         if request.reply_to and not self._reply(request, body):
             if not request.session.alive:
                 return

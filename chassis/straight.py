@@ -50,6 +50,11 @@ class Straight:
             self._messages.extend(messages)
             self._puts += 1
 
+    @property
+    def waits(self) -> bool:
+        """Whether the relay has not taken yet what was left here."""
+        return self._puts > 0
+
     def take(self) -> tuple[int, list[Message]]:
         """How often something was left here since the last time, and what."""
         taken = self._puts, self._messages

@@ -15,12 +15,16 @@ from kombu import Connection, Exchange, Queue
 from nameko.containers import ServiceContainer
 
 from chassis import clock, dialect, outbox
+from chassis.amqp import Link
 from chassis.db import store_of
 from chassis.relay import OutboxRelay
 from chassis.straight import FEW, Message
 from contracts.ids import new_id
 from order_svc.service import OrderService
+from tests.harness.called import server
 from tests.harness.containers import running
+from tests.harness.orders import place_order
+from tests.harness.toys import publish
 from tools.waiting import wait_until
 
 SAY = outbox.saying("select unnest(%s::uuid[]) as order_id")
@@ -134,6 +138,25 @@ def test_it_is_published_without_a_look_into_the_outbox_and_marked_as_sent(
     wait_until(lambda: unsent(order) == 0, "marked")
     assert all_of(heard) == ["first", "a", "b"]
     assert len(reads) == before
+
+
+def test_what_a_call_has_committed_is_published_before_the_call_is_answered(
+    heard: Queue, bind: Callable[[str], Queue], order: Any, vhost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind("order_placed")
+    wait_until(lambda: server(order)._link.connected, "it takes calls")
+    links: list[str] = []
+    send = Link.publish
+
+    def noting_send(link: Link, *args: Any, **kwargs: Any) -> Any:
+        links.append(link.name)
+        return send(link, *args, **kwargs)
+
+    monkeypatch.setattr(Link, "publish", noting_send)
+    body = json.dumps({"args": [], "kwargs": {"orders": [place_order()]}}).encode()
+    publish(vhost, "order.place_orders", body, exchange="nameko-rpc", reply_to="a-client", correlation_id="1")
+    wait_until(lambda: "order-rpc-server" in links, "it is answered")
+    assert links == ["order-relay", "order-rpc-server"]
 
 
 def test_it_does_not_overtake_what_another_process_has_left_of_the_same_order(
