@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from activation_svc import inventory, leases
+from activation_svc.ahead import Ahead
 from activation_svc.commands import FailedTry
 from activation_svc.domain import Activation
 from activation_svc.models import PROVISION_STATES
@@ -28,6 +29,7 @@ class Work:
 
     `failed`: why it cannot be provisioned now, which is known before any element is asked.
     `items`, `holding` and `plan` are empty where the order is only to be put back: its snapshot says all.
+    `ahead`: its snapshot was, or is being, taken while it was taken in.
     """
 
     row: Activation
@@ -36,6 +38,7 @@ class Work:
     holding: Holding = field(default_factory=dict)
     plan: Plan = ()
     failed: FailedTry | None = None
+    ahead: Ahead | None = None
 
     @property
     def order_id(self) -> UUID:
@@ -114,7 +117,7 @@ class Supplier:
             # Somebody else may have been about to take what seemed gone, and not have taken it after all.
             with store.transaction() as tx:
                 works = self._supplied(works, inventory.allocate_exactly, tx.conn)
-        return [self._planned(work) for work in works]
+        return [self.planned(work) for work in works]
 
     def _supplied(self, works: list[Work], allocate: Any, conn: sa.Connection) -> list[Work]:
         needs = {work.order_id: lacks for work in works if work.items and (lacks := _needs(work))}
@@ -123,8 +126,9 @@ class Supplier:
         given = allocate(conn, needs, self.elements, self.avoided)
         return [_given(work, given) if work.order_id in needs else work for work in works]
 
-    def _planned(self, work: Work) -> Work:
-        if not work.items or work.failed is not None:
+    def planned(self, work: Work) -> Work:
+        """The work with its plan, or with why there is none; as it is where it is only to be put back."""
+        if work.plan or not work.items or work.failed is not None:
             return work
         try:
             return replace(work, plan=plan_of(work.order_id, work.items, work.holding, self.site))

@@ -42,6 +42,11 @@ class Handover(Generic[T]):
         """How many more may be handed over now: none while others, who came before, wait in the database."""
         return 0 if self.behind else max(0, self._most - len(self._waiting))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits, and nobody is on the way who handed over himself."""
+        return not (self.straight or self._waiting)
+
     def hand(self, tx: Tx, works: Sequence[T], go: Callable[[], None] | None = None) -> None:
         """Hand these over, which are leased in this transaction, once it has committed.
 
@@ -92,7 +97,7 @@ class Handover(Generic[T]):
         return left
 
     def _put(self, works: Sequence[T], go: Callable[[], None] | None) -> None:
-        now, alone = self._clock(), len(works) == 1 and not (self.straight or self._waiting)
+        now, alone = self._clock(), len(works) == 1 and self.is_idle
         self._waiting.extend((now, work) for work in works)
         if go is None or not alone:
             self._wake()

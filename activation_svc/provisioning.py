@@ -33,23 +33,6 @@ log = logging.getLogger(__name__)
 SLOW_S = 1.0
 
 
-def begin(
-    tx: Tx, network: Network, rows: Sequence[Activation], seen: inventory.Seen, go: Callable[[], None]
-) -> list[Activation]:
-    """Take what orders that are placed in this transaction need, and hand as many over as there is room for.
-
-    `rows`: what the transaction is about to store; `seen`: as `inventory.allocate` takes it; `go` begins a round
-    with what was handed over. Returns the rows, some of them leased.
-    """
-    placed = [row for row in rows if row.state == "provisioning" and row.lease_owner is None]
-    chosen = {row.order_id: leases.leased(row, network.owner, tx.now) for row in placed[:network.arrived.room]}
-    works = network.supplier.begin(tx, chosen.values(), seen)
-    network.arrived.hand(tx, works, go if network.groups.free() > 0 else None)
-    if any(row.state in PROVISION_STATES and row.order_id not in chosen for row in rows):
-        network.arrived.leave(tx)
-    return [chosen.get(row.order_id, row) for row in rows]
-
-
 class Round:
     """One claimed batch and what became of each order in it. `ask`: ask for the visits of what was just handed over."""
 
@@ -159,8 +142,7 @@ class Round:
         """Take the snapshots that are missing, commit them, and return those orders that are still ours to write."""
         if not works:
             return []
-        missing = {work.order_id: work.unknown for work in works if work.unknown}
-        taken, failures = self._network.elements.snapshot(missing) if missing else ({}, {})
+        taken, failures = self._read(works)
         self._fail("snapshot", failures, works)
         works = [
             replace(work, snapshot=(*(work.snapshot or ()), *taken.get(work.order_id, ())))
@@ -168,12 +150,32 @@ class Round:
         ]
         if not works:
             return []
-        ours, renewed_at = leases.hold(self._store, self._network.owner, [
-            (self._held[work.order_id], work.snapshot if work.order_id in taken else None) for work in works
+        # Just leased, and its snapshot is committed: it may be written at once.
+        sure = {work.order_id for work in works if work.order_id not in taken and work.ahead and work.ahead.is_fresh}
+        ours = dict.fromkeys(sure, "provisioning") | self._renewed([
+            (self._held[work.order_id], work.snapshot if work.order_id in taken else None)
+            for work in works if work.order_id not in sure
         ])
+        return [work for work in works if ours.get(work.order_id) == "provisioning"]
+
+    def _read(self, works: Sequence[Work]) -> tuple[dict[UUID, Plan], dict[UUID, ElementError]]:
+        """What stands where these will write, as far as their snapshots do not say it."""
+        missing = {work.order_id: work.unknown for work in works if work.unknown and not work.ahead}
+        taken, failures = self._network.elements.snapshot(missing) if missing else ({}, {})
+        for work in works:
+            if work.ahead and work.unknown:
+                found, failed = work.ahead.wait()
+                taken, failures = taken | found, failures | failed
+        return taken, failures
+
+    def _renewed(self, held: list[tuple[Activation, Plan | None]]) -> dict[UUID, str]:
+        """Renew these leases, and keep the snapshots with them: the orders that are still ours, and their states."""
+        if not held:
+            return {}
+        ours, renewed_at = leases.hold(self._store, self._network.owner, held)
         renewed = [leases.leased(self._held[order_id], self._network.owner, renewed_at) for order_id in ours]
         self._held |= {row.order_id: row for row in renewed}
-        return [work for work in works if ours.get(work.order_id) == "provisioning"]
+        return ours
 
     def _record(self, claimed: list[Work]) -> None:
         """Store what came of these orders, as far as they are still ours, and let go of them."""

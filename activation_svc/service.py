@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from activation_svc import (
+    arrivals,
     audit,
     claims,
     commands,
@@ -64,8 +65,7 @@ class ActivationService(OperatedService):
         with self.store.transaction() as tx:
             fresh, rows, told = SAGA.receive_beside(tx, events, *look, lock=inventory.SHARED if need else "")
             _, changed = SAGA.decide(tx, rows, fresh)
-            seen = inventory.Seen(**told)
-            SAGA.store(tx, provisioning.begin(tx, network, list(changed.values()), seen, self._round().go))
+            arrivals.begin(tx, SAGA, network, list(changed.values()), inventory.Seen(**told), self._round().go)
 
     @loop("provision", workers=3, idle_s=0.5)
     def provision(self) -> bool:

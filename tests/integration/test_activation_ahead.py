@@ -1,0 +1,172 @@
+"""Reading ahead: the snapshot of a lone order is committed with its lease, and a slow element costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from activation_svc import ahead, leases
+from activation_svc.elements import Elements
+from contracts.ids import new_id
+from element_sim.client import SimClient
+from tests.harness.activation import ActivationUnderTest, activation_under_test, cancel, own_nodes, placed
+from tests.harness.databases import Databases
+from tests.harness.elements import SimProcess, simulator
+from tools.nodes import Nodes
+from tools.waiting import wait_until
+
+PORT = {"admin": "down", "note": "예비"}
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimProcess]:
+    with simulator(tmp_path_factory.mktemp("elements")) as running:
+        yield running
+
+
+@pytest.fixture
+def sim(process: SimProcess) -> SimClient:
+    return process.client
+
+
+@pytest.fixture(scope="module")
+def shared(databases: Databases, nodes: Nodes, process: SimProcess) -> Iterator[ActivationUnderTest]:
+    with own_nodes(databases, nodes) as uris, activation_under_test(*uris, process.client, process.port) as running:
+        yield running
+
+
+@pytest.fixture
+def activation(shared: ActivationUnderTest) -> Iterator[ActivationUnderTest]:
+    yield shared
+    shared.forget()
+
+
+class Seen:
+    """What the database said of the order when it was first written to an element; how often what was asked."""
+
+    def __init__(self, activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.kept: list[Any] = []
+        self.reads: list[int] = []
+        self.renewals: list[int] = []
+        apply, snapshot, hold = Elements.apply, Elements.snapshot, leases.hold
+
+        def noting_apply(elements: Elements, plans: Any) -> Any:
+            found = activation.sql("select snapshot, lease_until > now() from activations")
+            self.kept += [tuple(row) for row in found]
+            return apply(elements, plans)
+
+        def noting_snapshot(elements: Elements, plans: Any) -> Any:
+            self.reads.append(len(plans))
+            return snapshot(elements, plans)
+
+        def noting_hold(store: Any, owner: Any, works: Any) -> Any:
+            self.renewals.append(len(works))
+            return hold(store, owner, works)
+
+        monkeypatch.setattr(Elements, "apply", noting_apply)
+        monkeypatch.setattr(Elements, "snapshot", noting_snapshot)
+        monkeypatch.setattr(leases, "hold", noting_hold)
+
+    def stood_at(self, element: str) -> Any:
+        """What the snapshot said of this element, when the first write was to begin."""
+        snapshot, is_leased = self.kept[0]
+        assert is_leased
+        return [entry["content"] for entry in snapshot if entry["element"] == element]
+
+
+@pytest.fixture
+def seen(activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch) -> Seen:
+    return Seen(activation, monkeypatch)
+
+
+def test_the_snapshot_of_a_lone_order_is_committed_with_its_lease_before_the_first_write(
+    activation: ActivationUnderTest, sim: SimClient, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "WAIT_S", 5.0)
+    sim.write("olt-1", "service-port/1/1/1", PORT)
+    activation.wait_for(activation.place(internet_500=1, tv_basic=1), "provisioned")
+    assert (seen.stood_at("olt-1"), seen.stood_at("bng-1"), seen.stood_at("tv-1")) == ([PORT], [None], [None])
+    assert (seen.reads, seen.renewals) == ([1], []), "read once, and no transaction between commit and write"
+
+
+def test_a_slow_element_does_not_hold_up_the_commit_and_is_read_once(
+    activation: ActivationUnderTest, sim: SimClient, seen: Seen
+) -> None:
+    sim.write("olt-1", "service-port/1/1/1", PORT)
+    sim.delay(0.5, "bng-1", times=1)
+    order_id = activation.place()
+    assert activation.get(order_id)["state"] == "provisioning", "it is committed"
+    assert seen.kept == [], "though an element has not answered yet"
+    activation.wait_for(order_id, "provisioned")
+    assert (seen.stood_at("olt-1"), seen.stood_at("bng-1")) == ([PORT], [None])
+    assert (seen.reads, seen.renewals) == ([1], [1])
+
+
+def test_a_lease_that_is_not_fresh_any_more_is_renewed_before_the_write(
+    activation: ActivationUnderTest, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "WAIT_S", 5.0)
+    monkeypatch.setattr(ahead, "FRESH_S", 0.0)
+    activation.wait_for(activation.place(), "provisioned")
+    assert (seen.reads, seen.renewals) == ([1], [1])
+
+
+def test_an_element_that_refuses_to_be_read_costs_the_order_a_try_and_not_its_event(
+    activation: ActivationUnderTest, sim: SimClient, seen: Seen
+) -> None:
+    sim.refuse("olt-1", "service-port/1/1/1", verbs=["read"], times=1)
+    order_id = activation.place()
+    found = wait_until(lambda: (now := activation.get(order_id))["attempts"] and now, "the failed try")
+    assert (found["state"], seen.kept) == ("provisioning", [])
+    activation.wait_for(order_id, "provisioned")
+    assert seen.reads == [1, 1], "read again for the second try"
+
+
+def test_a_defect_while_reading_ahead_is_not_the_events(
+    activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot: Callable[..., Any] = Elements.snapshot
+    defects: list[int] = []
+
+    def broken_once(elements: Elements, plans: Any) -> Any:
+        if not defects:
+            defects.append(1)
+            raise ZeroDivisionError("a defect here")
+        return snapshot(elements, plans)
+
+    monkeypatch.setattr(Elements, "snapshot", broken_once)
+    order_id = activation.place()
+    activation.wait_for(order_id, "provisioned")
+    assert defects and activation.sql("select count(*) from parked_messages") == [(0,)]
+
+
+def test_orders_that_come_together_are_read_together_and_not_ahead(
+    activation: ActivationUnderTest, seen: Seen
+) -> None:
+    first, second = new_id(), new_id()
+    activation.handle(placed(first), placed(second))
+    for order_id in (first, second):
+        activation.wait_for(order_id, "provisioned")
+    assert (seen.reads, seen.renewals) == ([2], [2])
+
+
+def test_a_cancel_between_the_commit_and_the_write_puts_back_what_was_read_ahead(
+    activation: ActivationUnderTest, sim: SimClient, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "WAIT_S", 5.0)
+    sim.write("olt-1", "service-port/1/1/1", PORT)
+    before = sim.entries()
+    order_id = new_id()
+    apply = Elements.apply
+
+    def cancelled_first(elements: Elements, plans: Any) -> Any:
+        if order_id in plans and activation.get(order_id)["state"] == "provisioning":
+            activation.handle(cancel(order_id))
+        return apply(elements, plans)
+
+    monkeypatch.setattr(Elements, "apply", cancelled_first)
+    activation.handle(placed(order_id))
+    activation.wait_for(order_id, "reverted")
+    assert (sim.entries(), activation.ports_held()) == (before, 0)
