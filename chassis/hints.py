@@ -1,7 +1,7 @@
 """Tells listeners that something has changed. A hint only: what cannot be sent now is dropped, nobody waits.
 
 Publishes on a connection of its own, in a greenlet of its own, from a bounded queue: a broker that is away or
-frozen never holds up the handler that made the change. What comes within `GATHER_S` goes into one message.
+frozen never holds up the handler that made the change. What comes within `TOGETHER_S` goes into one message.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WAITING_MAX = 200
 """Batches of hints that may wait."""
 TOGETHER_MAX = 500
 """Hints in one message, at least where a batch is not larger itself."""
-GATHER_S = 0.05
+TOGETHER_S = 0.05
 """No person notices it. An order that goes through is one message, and none is sent while it is on its way."""
 
 
@@ -87,7 +87,7 @@ class Hints(DependencyProvider):
     def _run(self) -> None:
         while True:
             hints = self._waiting.get()
-            eventlet.sleep(GATHER_S)
+            eventlet.sleep(TOGETHER_S)
             while len(hints) < TOGETHER_MAX and self._waiting.qsize():
                 hints = hints + self._waiting.get_nowait()
             self.publish(hints)
