@@ -78,7 +78,8 @@ class Chain:
 
     def _placing(self, orders: int) -> Reading:
         """From the journal into the order book, and out of its outbox."""
-        self._host.tell("start", *self._own["order"])
+        with closed(self._host, "order", "orders"):
+            self._host.tell("start", *self._own["order"])
         found = drain(PLACING, self._host, self._processes, self._count("order", "orders"), orders)
         return found | self._rested("order", {})
 
