@@ -23,19 +23,16 @@ from tests.harness.activation import (
     rejected,
     visit_cancelled,
 )
+from tests.harness.activation_shared import activation, process, sim
 from tests.harness.databases import Databases
-from tests.harness.elements import SimProcess, simulator
+from tests.harness.elements import SimProcess
 from tools import audit as command
 from tools.nodes import Nodes
 from tools.waiting import wait_until
 
+__all__ = ["activation", "process", "sim"]
+
 PORT = "service-port/1/1/1"
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimProcess]:
-    with simulator(tmp_path_factory.mktemp("elements")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +42,6 @@ def shared(databases: Databases, nodes: Nodes, process: SimProcess) -> Iterator[
         activation_under_test(*uris, process.client, process.port, inventory_of=TWO_OLTS) as running,
     ):
         yield running
-
-
-@pytest.fixture
-def activation(shared: ActivationUnderTest) -> Iterator[ActivationUnderTest]:
-    yield shared
-    shared.forget()
-
-
-@pytest.fixture
-def sim(process: SimProcess) -> SimClient:
-    return process.client
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -12,40 +11,15 @@ from contracts.ids import new_id
 from element_sim.client import SimClient
 from tests.harness.activation import (
     ActivationUnderTest,
-    activation_under_test,
     cancel,
-    own_nodes,
     placed,
     rejected,
     visit_cancelled,
 )
-from tests.harness.databases import Databases
-from tests.harness.elements import SimProcess, simulator
-from tools.nodes import Nodes
+from tests.harness.activation_shared import activation, process, shared, sim
 from tools.waiting import wait_until
 
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimProcess]:
-    with simulator(tmp_path_factory.mktemp("elements")) as running:
-        yield running
-
-
-@pytest.fixture
-def sim(process: SimProcess) -> SimClient:
-    return process.client
-
-
-@pytest.fixture(scope="module")
-def shared(databases: Databases, nodes: Nodes, process: SimProcess) -> Iterator[ActivationUnderTest]:
-    with own_nodes(databases, nodes) as uris, activation_under_test(*uris, process.client, process.port) as running:
-        yield running
-
-
-@pytest.fixture
-def activation(shared: ActivationUnderTest) -> Iterator[ActivationUnderTest]:
-    yield shared
-    shared.forget()
+__all__ = ["activation", "process", "shared", "sim"]
 
 
 def keys(sim: SimClient) -> set[str]:

@@ -21,16 +21,13 @@ from tests.harness.activation import (
     placed,
     scheduling_far_end,
 )
+from tests.harness.activation_shared import activation, process
 from tests.harness.databases import Databases
-from tests.harness.elements import SimProcess, simulator
+from tests.harness.elements import SimProcess
 from tools.nodes import Nodes
 from tools.waiting import wait_until
 
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimProcess]:
-    with simulator(tmp_path_factory.mktemp("elements")) as running:
-        yield running
+__all__ = ["activation", "process"]
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +45,6 @@ def shared(uris: tuple[str, str], process: SimProcess) -> Iterator[ActivationUnd
 @pytest.fixture
 def amqp_uri(uris: tuple[str, str]) -> str:
     return uris[1]
-
-
-@pytest.fixture
-def activation(shared: ActivationUnderTest) -> Iterator[ActivationUnderTest]:
-    yield shared
-    shared.forget()
 
 
 def breaker(activation: ActivationUnderTest) -> str:
