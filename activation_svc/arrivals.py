@@ -36,7 +36,7 @@ def begin(
     if any(row.state in PROVISION_STATES and row.order_id not in chosen for row in rows):
         network.arrived.leave(tx)
     saga.store(tx, [chosen.get(row.order_id, row) for row in rows])
-    snapshots.keep(tx, snapshots_ahead)
+    snapshots.store(tx.conn, snapshots_ahead)
 
 
 def _read_ahead(network: Network, work: Work) -> tuple[list[Work], Mapping[UUID, Plan]]:

@@ -1,7 +1,7 @@
 """The snapshots in the activations' rows: what stood on the elements before an order's first write there.
 
 The statement that renews a lease writes them first (`leases.hold`), or the transaction that takes the order in, where
-they were read ahead (`keep`); the rest are the ways they change afterwards.
+they were read ahead (`store`); the rest are the ways they change afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from activation_svc.models import table
 from activation_svc.plan import Plan, as_json
 from chassis.connection import prepared
-from chassis.db import Tx
+from chassis.dialect import array, later
 
 
 def without(snapshot: Plan | None, leftovers: Plan) -> Plan:
@@ -27,24 +27,16 @@ def forget(conn: sa.Connection, order_ids: Collection[UUID]) -> None:
     conn.execute(sa.update(table).where(table.c.order_id.in_(order_ids)).values(snapshot=None))
 
 
-def keep(tx: Tx, snapshots: Mapping[UUID, Plan]) -> None:
-    """Store these with the rows of their orders, which this transaction has stored before."""
-    for order_id, plan in snapshots.items():
-        tx.later(_KEEP, as_json(plan), order_id)
-
-
 def store(conn: sa.Connection, snapshots: Mapping[UUID, Plan]) -> None:
-    """Record what stood on the elements before these orders wrote there."""
-    if not snapshots:
-        return
-    conn.execute(_STORE, {
-        "orders": list(map(str, snapshots)), "snapshots": [as_json(plan) for plan in snapshots.values()],
-    })
+    """Record what stood on the elements before these orders wrote there. Their rows are, or have just been, stored."""
+    if snapshots:
+        orders = array(list(snapshots))
+        later(conn, _STORE, orders, [as_json(plan) for plan in snapshots.values()], orders)
 
 
-_KEEP = prepared("update activations set snapshot = cast(%s::text as jsonb) where order_id = %s::uuid")
-_STORE = sa.text(
+_STORE = prepared(
     "update activations set snapshot = taken.snapshot"
-    " from unnest(cast(:orders as uuid[]), cast(:snapshots as jsonb[])) as taken(order_id, snapshot)"
-    " where activations.order_id = taken.order_id"
+    " from unnest(%s::uuid[], cast(%s::text[] as jsonb[])) as taken(order_id, snapshot)"
+    # Said twice, so that the rows are looked up whatever the size of the table when this was planned.
+    " where activations.order_id = any(%s::uuid[]) and activations.order_id = taken.order_id"
 )

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from activation_svc import ahead, leases
+from activation_svc import ahead, leases, snapshots
 from activation_svc.elements import Elements
+from activation_svc.handover import Handover
+from activation_svc.plan import Entry
 from contracts.ids import new_id
 from element_sim.client import SimClient
-from tests.harness.activation import ActivationUnderTest, cancel, placed
+from tests.harness.activation import ActivationUnderTest, cancel, placed, rejected
 from tests.harness.activation_shared import activation, process, shared, sim
 from tools.waiting import wait_until
 
@@ -127,6 +129,39 @@ def test_orders_that_come_together_are_read_together_and_not_ahead(
     for order_id in (first, second):
         activation.wait_for(order_id, "provisioned")
     assert (seen.reads, seen.renewals) == ([2], [2])
+
+
+def test_a_process_that_is_killed_between_the_commit_and_the_write_leaves_a_snapshot_that_another_one_writes_under(
+    activation: ActivationUnderTest, sim: SimClient, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "WAIT_S", 5.0)
+    sim.write("olt-1", "service-port/1/1/1", PORT)
+    before = sim.entries()
+    with monkeypatch.context() as killed:
+        killed.setattr(Handover, "hand", lambda handover, tx, works, go: None)
+        order_id = activation.place()
+    assert (sim.entries(), activation.sql("select snapshot is not null from activations")) == (before, [(True,)])
+    activation.sql("update activations set lease_until = now() - interval '1 second'")
+    activation.wait_for(order_id, "provisioned")
+    assert seen.stood_at("olt-1") == [PORT]
+    activation.handle(rejected(order_id))
+    activation.wait_for(order_id, "reverted")
+    assert (sim.entries(), seen.reads) == (before, [1]), "what was read before the kill is what came back"
+
+
+def test_snapshots_are_stored_over_a_connection_that_is_not_the_services_own_as_well(
+    activation: ActivationUnderTest,
+) -> None:
+    first, second = activation.place(), activation.place()
+    for order_id in (first, second):
+        activation.wait_for(order_id, "provisioned")
+    stood = {first: (Entry("olt-1", "service-port/1/1/1", PORT),), second: (Entry("bng-1", "account/x", None),)}
+    with activation.db.begin() as conn:  # as `reconcile` after a restore
+        snapshots.store(conn, stood)
+        snapshots.store(conn, {})
+    for order_id, plan in stood.items():
+        found = activation.sql("select snapshot from activations where order_id = :id", id=order_id)
+        assert [Entry(**entry) for entry in found[0][0]] == list(plan)
 
 
 def test_a_cancel_between_the_commit_and_the_write_puts_back_what_was_read_ahead(
