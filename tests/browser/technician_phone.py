@@ -77,6 +77,13 @@ class Phone:
         }""")
         return paths
 
+    def enter_dead_spot(self, order: Json) -> None:
+        """Open the order's job, and lose the signal."""
+        self.open_day(order)
+        self.has_copies(order)
+        self.open_job(order["order_id"])
+        self.lose_signal()
+
     def lose_signal(self) -> None:
         self.page.context.set_offline(True)
 

@@ -34,14 +34,6 @@ WORDS: dict[Lang, dict[str, str]] = {
 Scheduled = Callable[..., Json]
 
 
-def in_a_dead_spot(phone: Phone, order: Json) -> None:
-    """The technician has opened the job, and the signal is gone."""
-    phone.open_day(order)
-    phone.has_copies(order)
-    phone.open_job(order["order_id"])
-    phone.lose_signal()
-
-
 def is_listed(client: Client, order: Json) -> bool:
     """Whether the technician of the order's visit has the job."""
     who = order["visit"]["technician_id"].removeprefix("tech-")
@@ -56,7 +48,7 @@ def test_results_are_kept_survive_the_phone_and_are_sent_once(
     order = a_scheduled_order(client)
     order_id = order["order_id"]
     phone = a_phone(lang, expected=NO_SIGNAL)
-    in_a_dead_spot(phone, order)
+    phone.enter_dead_spot(order)
     phone.start()
     phone.fill()
     phone.send_results()
@@ -114,7 +106,7 @@ def test_a_result_for_a_job_that_moved_is_told_with_the_reason_and_stays(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(lang, expected=NO_SIGNAL)
-    in_a_dead_spot(phone, order)
+    phone.enter_dead_spot(order)
     phone.start()
     phone.reject("no_duct")
     phone.shows_kept(2)
@@ -139,7 +131,7 @@ def test_a_result_after_the_customer_cancelled_is_told_with_the_reason(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(expected=NO_SIGNAL)
-    in_a_dead_spot(phone, order)
+    phone.enter_dead_spot(order)
     phone.start()
     phone.fill()
     phone.send_results()
@@ -158,7 +150,7 @@ def test_a_photo_taken_in_a_dead_spot_is_sent_later(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(expected=NO_SIGNAL)
-    in_a_dead_spot(phone, order)
+    phone.enter_dead_spot(order)
     file = {"name": "a.png", "mimeType": "image/png", "buffer": a_large_picture(400, 300)}
     phone.page.locator("#photo").set_input_files(files=[file])
     phone.shows_kept(1)
@@ -190,7 +182,7 @@ def test_signing_out_leaves_no_copy_of_a_page_and_no_entry_is_sent_as_somebody_e
     order = a_scheduled_order(client)
     phone = a_phone(expected=NO_SIGNAL)
     page = phone.page
-    in_a_dead_spot(phone, order)
+    phone.enter_dead_spot(order)
     phone.start()
     phone.shows_kept(1)
     page.route("**/tech/session", lambda route: route.abort())
@@ -264,17 +256,3 @@ def test_a_job_that_cannot_be_sent_now_holds_up_no_other(
     phone.page.locator("[data-send-now]").click()
     phone.shows_kept(0)
     assert job_of(client, stuck)["state"] == "started"
-
-
-def test_a_phone_without_room_sends_the_form_as_it_is(
-    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
-) -> None:
-    order = a_scheduled_order(client)
-    phone = a_phone()
-    phone.page.add_init_script(
-        "IDBObjectStore.prototype.put = () => { throw new DOMException('no room', 'QuotaExceededError'); }"
-    )
-    phone.open_job(order["order_id"])
-    phone.start()
-    phone.page.wait_for_url("**?notice=job-started")
-    assert job_of(client, order)["state"] == "started"

@@ -5,6 +5,7 @@
 
 const NAME = "technician";
 const STORE = "entries";
+const PATIENCE_MS = 8000; // a browser may leave the question unanswered
 
 let opened = null;
 
@@ -39,10 +40,6 @@ export async function all() {
 
 /** Whether this browser can keep anything; asked once, so that the forms go the plain way where it cannot. */
 export async function works() {
-  try {
-    await all();
-    return true;
-  } catch {
-    return false;
-  }
+  const deadline = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, false));
+  return Promise.race([all().then(() => true, () => false), deadline]);
 }

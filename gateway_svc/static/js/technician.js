@@ -10,13 +10,13 @@ import { forget, pagesToKeep, start as startWorker } from "./technician-offline.
 import * as store from "./technician-store.js";
 import * as view from "./technician-view.js";
 
-const keeps = await store.works();
-if (keeps) document.documentElement.dataset.keeps = "on";
+// Not waited for before the handlers below are there: a form sent meanwhile would be sent past them, and lost without signal.
+const keeping = store.works();
 let state = "idle";
 let live = false;
 
 async function show() {
-  if (keeps) view.show(await store.all(), state);
+  if (await keeping) view.show(await store.all(), state);
 }
 
 async function put(form, kind, fields, photo = null) {
@@ -53,50 +53,61 @@ function rejection(form) {
   return missing ? null : fields;
 }
 
+/** Meanwhile a second tap does nothing, and the form is not replaced. */
+async function busy(form, act) {
+  form.dataset.busy = "";
+  try {
+    await act();
+  } finally {
+    delete form.dataset.busy;
+  }
+}
+
 async function takePhoto(form) {
   const [file] = form.elements.photo.files;
   const error = form.querySelector("[data-photo-error]");
   error.hidden = true;
   if (!file) return;
-  form.dataset.busy = "";
   try {
     await put(form, "photo", {}, await shrink(file));
     await kept(form, "photo");
   } catch {
     error.hidden = false;
     form.elements.photo.value = "";
-  } finally {
-    delete form.dataset.busy;
   }
 }
 
 const READ = { start: () => ({}), complete: checked, reject: rejection };
 
-async function submitted(event) {
-  const form = event.target;
-  const kind = form.dataset.entry;
-  if (!keeps || !kind || event.defaultPrevented) return;
-  event.preventDefault();
-  if (kind === "photo") return takePhoto(form);
+async function keep(form, kind) {
   const fields = READ[kind](form);
   if (!fields) return;
-  form.dataset.busy = ""; // a second tap
   try {
     await put(form, kind, fields);
   } catch {
     form.submit(); // no room left on this phone: the plain way, as without scripts
     return;
-  } finally {
-    delete form.dataset.busy;
   }
   await kept(form, kind);
+}
+
+function submitted(event) {
+  const form = event.target;
+  const kind = form.dataset.entry;
+  if (!kind || event.defaultPrevented) return;
+  event.preventDefault();
+  busy(form, async () => {
+    if (!(await keeping)) form.submit();
+    else if (kind === "photo") await takePhoto(form);
+    else await keep(form, kind);
+  });
 }
 
 async function signOut(event) {
   const form = event.target;
   if (form.getAttribute("action") !== "/signout" || event.defaultPrevented) return;
   event.preventDefault();
-  const waiting = keeps && (await store.all()).some((entry) => !entry.refused);
+  const waiting = (await keeping) && (await store.all()).some((entry) => !entry.refused);
   if (waiting && !window.confirm(document.getElementById("kept").dataset.signOut)) return;
   draft.dropAll();
   await forget();
@@ -123,8 +134,8 @@ function restoreDraft() {
   for (const box of form.querySelectorAll("[data-measured]")) if (box.querySelector("input").value) echo(box);
 }
 
-document.addEventListener("change", (event) => {
-  if (keeps && event.target.id === "photo") takePhoto(event.target.form);
+document.addEventListener("change", async (event) => {
+  if (event.target.id === "photo" && (await keeping)) busy(event.target.form, () => takePhoto(event.target.form));
 });
 document.addEventListener("click", async (event) => {
   if (event.target.closest("[data-send-now]")) again();
@@ -172,6 +183,9 @@ document.addEventListener("visibilitychange", () => {
 restoreDraft();
 view.compareJobs();
 if (!navigator.onLine) view.signal(false);
-await show();
-if (keeps) flush();
 startWorker();
+if (await keeping) {
+  document.documentElement.dataset.keeps = "on";
+  await show();
+  flush();
+}
