@@ -166,6 +166,23 @@ def test_a_photo_is_made_small_and_seen_by_the_operator(
     phone.shows_kept(0)
 
 
+def test_a_photo_taken_while_the_page_behind_the_camera_changed_is_sent(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    order_id = order["order_id"]
+    phone = a_phone()
+    phone.open_job(order_id)
+    expect(phone.page.locator(".live.on")).to_be_attached(timeout=WAITS_MS)
+    with phone.page.expect_file_chooser() as camera:
+        phone.page.locator("#photo").click()
+    client.call("POST", f"/api/jobs/{order_id}/start", as_="kim")
+    phone.shows_state("started")
+    camera.value.set_files(files=[{"name": "a.png", "mimeType": "image/png", "buffer": a_large_picture(400, 300)}])
+    expect(phone.page.locator(".photos img")).to_have_count(1, timeout=WAITS_MS)
+    assert job_of(client, order)["photos"] == 1
+
+
 def test_a_new_and_a_withdrawn_job_show_without_a_reload(
     client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
 ) -> None:

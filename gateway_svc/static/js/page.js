@@ -44,7 +44,12 @@ function keepPlace(replace) {
 }
 
 function replaceElement(old, fresh) {
-  keepPlace(() => old.replaceWith(document.importNode(fresh, true)));
+  keepPlace(() => {
+    const copy = document.importNode(fresh, true);
+    // The very same element: a camera may be open for it, and the picture comes to no other.
+    for (const input of old.querySelectorAll("input[type=file][id]")) copy.querySelector(`#${input.id}`)?.replaceWith(input);
+    old.replaceWith(copy);
+  });
 }
 
 /** Replace the innermost regions that differ. A region that holds others is replaced only if it is the same but for them. */

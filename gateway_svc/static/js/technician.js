@@ -180,12 +180,16 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") again();
 });
 
+document.dispatchEvent(new Event("technician:ready"));
+
 restoreDraft();
 view.compareJobs();
 if (!navigator.onLine) view.signal(false);
 startWorker();
 if (await keeping) {
   document.documentElement.dataset.keeps = "on";
+  const photo = document.getElementById("photo");
+  if (photo?.files.length) busy(photo.form, () => takePhoto(photo.form)); // taken before this ran
   await show();
   flush();
 }
