@@ -33,6 +33,13 @@ def test_request_id_and_trace_are_carried_through(container: Any) -> None:
     assert re.fullmatch("[0-9a-f]{32}", other["x-request-id"])
 
 
+def test_no_piece_of_an_answer_waits_for_the_acknowledgement_of_another(container: Any) -> None:
+    connection = Connection(container).send(GET + b"\r\n")
+    assert connection.answer()[0] == 200
+    [(_, served, _)] = server_of(container)._connections.values()
+    assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 def test_result_forms(container: Any) -> None:
     status, headers, made = ask(container, "POST", "/things", b"12345")
     assert (status, headers["location"], made) == (201, "/things/1", {"bytes": 5})
