@@ -124,19 +124,40 @@ def lag(conn: sa.Connection) -> dict[str, Any]:
     return {"unsent": unsent, "oldest_age_s": round((now - oldest).total_seconds(), 3)}
 
 
-def republish(tx: Tx, order_id: str | uuid.UUID | None = None, since: datetime | None = None) -> int:
-    """Send events again, of one order or all; consumers that know them skip them. Return how many.
+def republish(tx: Tx, order_id: uuid.UUID, since: datetime | None = None) -> int:
+    """Send the order's events again, those from `since` on (None: all); consumers that know them skip them. How many.
 
-    This is how a read model that was dropped gets its events back. None that is older than `since`: the inboxes of
-    those who act on it need not know it for ever.
+    None that is older than `since`: the inboxes of those who act on it need not know it for ever.
     """
-    table = tx.tables.outbox
-    statement = table.update().values(sent_at=None).where(table.c.sent_at.is_not(None), table.c.exchange != "")
-    if order_id is not None:
-        statement = statement.where(table.c.order_id == uuid.UUID(str(order_id)))
-    if since is not None:
-        statement = statement.where(table.c.created_at >= since)
-    count = tx.conn.execute(statement).rowcount
+    return _send_again(tx, _OUTBOX.c.order_id == order_id, _sent_since(since))
+
+
+def republish_next(tx: Tx, after: int, newest: int, since: datetime | None, limit: int) -> tuple[int, int | None]:
+    """The same with the next `limit` events of all orders whose id is over `after`, up to `newest`.
+
+    Returns how many, and the last one's id: `after` of the next call; None where none is left. This is how a read model
+    that was dropped gets its events back.
+    """
+    which = sa.and_(_OUTBOX.c.id > after, _OUTBOX.c.id <= newest, _sent_since(since))
+    ids = tx.conn.execute(sa.select(_OUTBOX.c.id).where(which).order_by(_OUTBOX.c.id).limit(limit)).scalars().all()
+    if not ids:
+        return 0, None
+    count = _send_again(tx, which, _OUTBOX.c.id <= ids[-1])
+    return count, ids[-1] if len(ids) == limit else None
+
+
+def newest(tx: Tx) -> int:
+    """The id of the newest message; 0 where there is none."""
+    return tx.conn.execute(sa.select(sa.func.max(_OUTBOX.c.id))).scalar_one() or 0
+
+
+def _sent_since(since: datetime | None) -> sa.ColumnElement[bool]:
+    sent = sa.and_(_OUTBOX.c.sent_at.is_not(None), _OUTBOX.c.exchange != "")
+    return sent if since is None else sa.and_(sent, _OUTBOX.c.created_at >= since)
+
+
+def _send_again(tx: Tx, *which: sa.ColumnElement[bool]) -> int:
+    count = tx.conn.execute(_OUTBOX.update().values(sent_at=None).where(*which)).rowcount
     tx.wake(RELAY)
     return int(count)
 

@@ -27,6 +27,7 @@ from chassis.logging import Logging, get_logger
 from chassis.prune_rules import INBOX, OUTBOX, Rule
 from chassis.pruning import Pruner
 from chassis.relay import OutboxRelay
+from chassis.republish import Republisher
 from chassis.rpc_server import rpc
 from chassis.settings import Settings
 from chassis.tracing import Tracing
@@ -82,6 +83,7 @@ class OperatedService:
     name: ClassVar[str]
     store: Any
     pruner: Any
+    republisher: Any
     prunes: ClassVar[Sequence[Rule]] = ()
     inbox_table: ClassVar[str] = INBOX.table
     readiness_ignores: ClassVar[frozenset[str]] = frozenset()
@@ -104,6 +106,7 @@ class OperatedService:
             return
         cls.relay = OutboxRelay()  # type: ignore[attr-defined]
         cls.pruner = Pruner(*cls.prunes)
+        cls.republisher = Republisher()
         for operation in OPERATIONS:
             if getattr(cls, operation) is getattr(OperatedService, operation):
                 setattr(cls, operation, rpc(_copy(getattr(OperatedService, operation))))
@@ -161,20 +164,23 @@ class OperatedService:
         _log.warning("parked_message_dropped", message_id=message_id)
         return {"message_id": message_id, "result": "dropped"}
 
-    def republish_events(self, order_id: str | None = None) -> dict[str, int]:
+    def republish_events(self, order_id: str | None = None) -> dict[str, int | bool]:
         """Send this service's events again, of one order or of all. Raises Invalid.
 
-        `{"events": how many, "of_days": n}`: those of the last n days, older ones are not kept; 0 where all are.
+        `{"events": how many, "of_days": n, "goes_on": bool}`: those of the last n days, older ones are not kept; 0
+        where all are. `goes_on`: these were the first of all; the others follow, and the log says when it was the last.
         """
         kept_days = math.ceil(float(self.settings[OUTBOX.setting]))
-        try:
-            with self.store.transaction() as tx:
-                since = tx.now - timedelta(days=kept_days) if kept_days else None
-                count = outbox.republish(tx, order_id, since)
-        except ValueError as error:
-            raise _invalid("order_id", "must be a UUID") from error
-        _log.warning("events_republished", events=count, of_order=order_id or "all", of_days=kept_days)
-        return {"events": count, "of_days": kept_days}
+        with self.store.read() as conn:
+            since = self.store.now(conn) - timedelta(days=kept_days) if kept_days else None
+        if order_id is None:
+            count, goes_on = self.republisher.of_all(since)
+        else:
+            count, goes_on = self.republisher.of_order(_uuid("order_id", order_id), since), False
+        _log.warning(
+            "events_republished", events=count, of_order=order_id or "all", of_days=kept_days, goes_on=goes_on
+        )
+        return {"events": count, "of_days": kept_days, "goes_on": goes_on}
 
     def order_messages(self, order_id: str, message_ids: Sequence[str] = ()) -> dict[str, Any]:
         """The messages of one order at this service, for an operator who asks what happened.

@@ -45,7 +45,7 @@ mypage       get_order(order_id) -> OrderPage                                   
              list_at_risk(limit, cursor) -> Page of AtRisk, who has waited longest first                   Invalid
              rebuild() -> {"orders": n}
 every one    overview(); list_parked(limit, cursor); replay_parked(message_id); drop_parked(message_id);
-             republish_events(order_id) -> {"events", "of_days"};
+             republish_events(order_id) -> {"events", "of_days", "goes_on"};
              order_messages(order_id, message_ids=[]) -> {"service", "sent": [...], "handled": [...], "parked": [...],
                  "pruned_before": {"sent", "handled"}}
                  (shapes in chassis.service; `handled`: those of `message_ids` that took effect there)     Invalid

@@ -112,7 +112,7 @@ def test_wrong_arguments_are_named(service: Any) -> None:
         with pytest.raises(Invalid) as refused:
             call(service, operation, **arguments)
         assert refused.value.fields[0]["field"] == field
-    assert call(service, "republish_events", order_id=str(uuid4())) == {"events": 0, "of_days": 90}
+    assert call(service, "republish_events", order_id=str(uuid4())) == {"events": 0, "of_days": 90, "goes_on": False}
 
 
 def test_the_messages_of_one_order_are_told_apart_from_all_others(service: Any, broker: str) -> None:

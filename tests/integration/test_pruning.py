@@ -188,7 +188,7 @@ def test_what_comes_again_after_its_id_has_gone_has_no_effect_a_second_time(orde
 def test_nothing_older_than_an_outbox_keeps_is_published_again(order: ServiceContainer) -> None:
     put_outbox(order, 100, sent_days=100)
     young = put_outbox(order, KEPT, sent_days=KEPT, routing_key="nobody listens")
-    assert call(order, "republish_events") == {"events": 1, "of_days": 90}
+    assert call(order, "republish_events") == {"events": 1, "of_days": 90, "goes_on": False}
     assert column(order, "select message_id from outbox where sent_at is null") == young
 
 
