@@ -1,7 +1,8 @@
 """Logs: one JSON object a line on stdout, for our own loggers and everybody else's.
 
 Each line carries the service and, where known, order_id, message_id, request_id and trace_id. Phone numbers,
-e-mail addresses and credentials are masked in the finished line, so no code path can forget it.
+e-mail addresses, credentials and the values that pydantic refused are masked in the finished line, so no code path
+can forget it.
 Context lives in a contextvar, which greenlet keeps apart for each green thread.
 """
 
@@ -36,6 +37,8 @@ _PHONES = (
     re.compile(r"01(?<!\w01)[016-9][-. ]?\d{3,4}[-. ]?\d{4}(?!\w)"),
     re.compile(r"0(?<!\w0)(?<!\d-0)(?:2|[3-7]\d)[-. )]{1,2}\d{3,4}[-. ]?\d{4}(?!\w)"),
 )
+# What pydantic says of a value it refuses holds the value itself: of its repr the first and the last 25 characters.
+_REFUSED = re.compile(r"input_value=.{0,400}?, input_type=(?=\w+\])", re.DOTALL)
 _VALUES = "chassis_values"
 """The attribute of a record that holds the keywords given to our own loggers."""
 
@@ -45,7 +48,9 @@ _to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def mask(text: str) -> str:
-    """Return `text` with phone numbers, e-mail addresses, URI passwords and bearer tokens replaced."""
+    """Return `text` with phone numbers, e-mail addresses, URI passwords, bearer tokens and refused values replaced."""
+    if "input_value=" in text:
+        text = _REFUSED.sub("input_value=[hidden], input_type=", text)
     text = _URI_PASSWORD.sub(r"://\1:[secret]@", text)
     if "bearer" in text.lower():
         text = _BEARER.sub("Bearer [secret]", text)

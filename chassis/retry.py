@@ -14,6 +14,7 @@ from chassis import metrics, parking
 from chassis.amqp import Link, LinkDown, Outcome, Session
 from chassis.db import Store
 from chassis.delivery import ATTEMPT_HEADER, Delivery
+from chassis.logging import mask
 from chassis.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class Retrier:
 
     def retry_or_park(self, delivery: Delivery, error: BaseException) -> None:
         """Send the message round again after this attempt's delay, or park it after the last one."""
-        text = f"{type(error).__name__}: {error}"
+        # Stored and shown to operators, beside what holds no personal data.
+        text = mask(f"{type(error).__name__}: {error}")
         if delivery.attempt > len(self._topology.delays_s):
             self.park(delivery, text)
             return

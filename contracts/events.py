@@ -19,7 +19,10 @@ from contracts.rejection import RejectionCode
 
 
 class UnreadableEvent(ValueError):
-    """Bytes that cannot become an event: not JSON, of an unknown type, a newer version, or malformed."""
+    """Bytes that cannot become an event: not JSON, of an unknown type, a newer version, or malformed.
+
+    Its text goes into logs: it says which field is wrong and how, and nothing of what the event holds.
+    """
 
 
 class Value(BaseModel):
@@ -211,7 +214,8 @@ def decode(body: bytes) -> Event:
     try:
         return cls.model_validate(_newest_form(cls.TYPE, data), extra="ignore")
     except ValidationError as exc:
-        raise UnreadableEvent(f"malformed {event_type}: {exc.errors(include_url=False)}") from exc
+        wrong = exc.errors(include_url=False, include_context=False, include_input=False)
+        raise UnreadableEvent(f"malformed {event_type}: {wrong}") from exc
 
 
 def _newest_form(event_type: str, data: dict[str, Any]) -> dict[str, Any]:

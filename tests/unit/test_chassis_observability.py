@@ -10,6 +10,7 @@ from uuid import UUID
 
 import eventlet
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from chassis import logging as chassis_logging
 from chassis import metrics
@@ -69,6 +70,26 @@ def test_exception_stays_on_one_line_with_its_traceback(capsys: pytest.CaptureFi
     for line in lines(capsys):
         assert "ValueError: call [phone]" in line["exception"]
         assert "test_exception_stays_on_one_line" in line["exception"]
+
+
+class Told(BaseModel):
+    name: int
+    address: dict[str, int]
+
+
+def test_a_value_that_pydantic_refuses_is_in_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    chassis_logging.configure("order")
+    log = logging.getLogger("x")
+    told_us = {"name": "김'하\"늘\n", "address": {"line1": "3층, input_type=1203호"}}
+    try:
+        Told.model_validate(told_us)
+    except ValidationError as error:
+        log.exception("error handling worker %s: %s", "w", error)
+        log.warning("a batch of %d failed, handling its messages one by one: %r", 2, error)
+    told = lines(capsys)
+    text = json.dumps(told, ensure_ascii=False)
+    assert not [part for part in ("하", "늘", "3층", "1203호") if part in text]
+    assert all("address.line1" in line["event"] and "valid integer" in line["event"] for line in told)
 
 
 def test_nameko_says_nothing_about_errors_that_are_answers(capsys: pytest.CaptureFixture[str]) -> None:
