@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SECRETS = "secrets.env"
 KEEP = 7
+LOCK = ".lock"
 _DRAFT = ".draft-"
 
 
@@ -59,21 +61,37 @@ def backups_dir() -> Path:
 
 @contextmanager
 def draft(into: Path, at: datetime) -> Iterator[Path]:
-    """A folder to write a backup into, only for its owner; it gets its name when the block has ended well."""
+    """A folder to write a backup into, only for its owner; it gets its name when the block has ended well.
+
+    Raises BackupUnfit where another backup is being made there.
+    """
     into.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for old in into.glob(f"{_DRAFT}*"):
-        shutil.rmtree(old, ignore_errors=True)
-    name = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    folder = into / f"{_DRAFT}{name}"
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-        for path in [*folder.iterdir(), folder]:
-            _sync(path)
-        folder.rename(into / name)
-        _sync(into)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _only_one(into):
+        # Nobody is writing into these any more: they are of backups that were killed.
+        for old in into.glob(f"{_DRAFT}*"):
+            shutil.rmtree(old, ignore_errors=True)
+        name = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        folder = into / f"{_DRAFT}{name}"
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+            for path in [*folder.iterdir(), folder]:
+                _sync(path)
+            folder.rename(into / name)
+            _sync(into)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _only_one(into: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the kernel frees whatever happens. Raises BackupUnfit."""
+    with (into / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupUnfit(f"a backup is being made in {into}: try again when it has ended") from None
+        yield
 
 
 def described(path: Path, **more: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_what_could_not_be_completed_leaves_nothing_behind(tmp_path: Path) -> No
     with pytest.raises(OSError, match="no space"), backup_files.draft(tmp_path, NOON) as folder:
         (folder / "order.dump").write_text("half")
         raise OSError("no space left")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [backup_files.LOCK]
 
 
 def test_what_a_killed_backup_left_is_removed_by_the_next_and_is_none_meanwhile(tmp_path: Path) -> None:
@@ -65,6 +65,20 @@ def test_what_a_killed_backup_left_is_removed_by_the_next_and_is_none_meanwhile(
     assert backup_files.found(tmp_path) == []
     a_backup(tmp_path)
     assert not left.exists()
+
+
+def test_a_second_backup_at_the_same_time_is_refused_and_does_the_first_no_harm(tmp_path: Path) -> None:
+    with backup_files.draft(tmp_path, NOON) as folder:
+        (folder / "order.dump").write_text("half")
+        with (
+            pytest.raises(BackupUnfit, match=f"a backup is being made in {tmp_path}"),
+            backup_files.draft(tmp_path, NOON + timedelta(minutes=1)),
+        ):
+            raise AssertionError("two at once")
+        assert (folder / "order.dump").read_text() == "half"
+        backup_files.write_manifest(folder, {"format": FORMAT})
+    assert [backup.name for backup in backup_files.found(tmp_path)] == ["20261126T120000.000000Z"]
+    assert a_backup(tmp_path, NOON + timedelta(minutes=2)).folder.is_dir(), "afterwards there is room for the next"
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
