@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 from eventlet.semaphore import Semaphore
@@ -96,11 +97,13 @@ class Limits:
         )
 
     def address(self, request: Request) -> str:
-        """Who calls: the connection's address or, behind proxies of ours, the one the outermost of them saw."""
+        """Who calls, as limits count: by the connection's address or, behind proxies of ours, the one the outermost of
+        them saw. Of an IPv6 address it is the /64 (`2001:db8:0:1::/64`).
+        """
         forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
         if 0 < self._proxies <= len(forwarded):
-            return forwarded[-self._proxies][:64]
-        return request.remote_addr or "unknown"
+            return _counted_as(forwarded[-self._proxies][:64])
+        return _counted_as(request.remote_addr or "unknown")
 
     def order(self, address: str) -> None:
         """Raise TooManyRequests where this address orders too often."""
@@ -143,6 +146,17 @@ class Limits:
     def stream(self, caller: Caller) -> Callable[[], None]:
         """Take a place for one more stream; returns what gives it back. Raises TooManyRequests, Overloaded."""
         return self.streams.take(caller.subject)
+
+
+def _counted_as(address: str) -> str:
+    """One IPv6 connection is given a /64 at least (RFC 6177), and may call from any address in it."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
 
 
 class LimitsProvider(DependencyProvider):

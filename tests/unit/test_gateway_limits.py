@@ -16,9 +16,9 @@ from gateway_svc.extensions import MAX_WAITING, Limits
 from gateway_svc.ratelimit import SignInLock, TokenBuckets
 
 
-def a_request(forwarded: str | None = None) -> Request:
+def a_request(forwarded: str | None = None, address: str = "192.0.2.1") -> Request:
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
-    return Request(EnvironBuilder(headers=headers, environ_base={"REMOTE_ADDR": "192.0.2.1"}).get_environ())
+    return Request(EnvironBuilder(headers=headers, environ_base={"REMOTE_ADDR": address}).get_environ())
 
 
 def some_limits(**settings: Any) -> Limits:
@@ -121,6 +121,34 @@ def test_guessing_through_all_users_is_stopped_for_the_address_only() -> None:
         raise AssertionError("this address has to wait")
     with limits.sign_in("192.0.2.2", "user-x") as judged:
         judged(True)
+
+
+def test_all_addresses_of_one_ipv6_network_are_one_caller() -> None:
+    limits = some_limits(SIGN_IN_FAILURES=5, ORDER_RATE_BURST=6, ORDER_RATE_PER_S=0.001)
+    one = [limits.address(a_request(address=f"2001:db8:0:1::{number:x}")) for number in range(1, 8)]
+    for address in one[:6]:
+        limits.order(address)
+    for address in one[:5]:
+        with limits.sign_in(address, "kim") as judged:
+            judged(False)
+    with pytest.raises(TooManyRequests), limits.sign_in(one[5], "kim"):
+        raise AssertionError("this network has to wait")
+    with pytest.raises(TooManyRequests, match=r"2001:db8:0:1::/64"):
+        limits.order(one[6])
+    other = limits.address(a_request(address="2001:db8:0:2::1"))
+    limits.order(other)
+    with limits.sign_in(other, "kim") as judged:
+        judged(True)
+
+
+@pytest.mark.parametrize(("seen", "counted"), [
+    ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("::FFFF:C000:207", "192.0.2.7"),
+    ("2001:DB8:0:1:AAAA::1", "2001:db8:0:1::/64"), ("fe80::1%eth0", "fe80::/64"), ("::1", "::/64"),
+    ("unix:", "unix:"), ("192.0.2.7.8", "192.0.2.7.8"),
+])  # fmt: skip
+def test_an_address_counts_in_one_form_whether_a_proxy_saw_it_or_we(seen: str, counted: str) -> None:
+    assert some_limits().address(a_request(address=seen)) == counted
+    assert some_limits(TRUSTED_PROXIES=1).address(a_request(seen)) == counted
 
 
 def a_caller(name: str) -> Caller:
