@@ -122,14 +122,20 @@ class Intake:
         """
         passed: set[str] = set()
         stuck: dict[UUID, tuple[Entry, RemoteFault]] = {}
+        left: set[UUID] = set()
         for run in _runs(entries):
-            if run[0].kind == "cancel" and any(entry.order_id == run[0].order_id for entry, _ in stuck.values()):
+            if run[0].kind == "cancel" and run[0].order_id in left:
                 continue  # Its order comes first.
             try:
-                self._settle(self._send(order, run))
-                passed.add(run[0].kind)
+                marks = self._send(order, run)
             except RemoteFault as fault:
                 stuck |= {entry.entry_id: (entry, fault) for entry in run}
+                left |= {entry.order_id for entry in run}
+                continue
+            self._settle(marks)
+            passed.add(run[0].kind)
+            again = {mark.entry_id for mark in marks if mark.state == "pending"}
+            left |= {entry.order_id for entry in run if entry.entry_id in again}
         marks = [attempted(entry, fault) for entry, fault in stuck.values()
                  if entry.kind in passed or (entry.kind == "cancel" and passed)]  # fmt: skip
         self._settle(marks)

@@ -39,12 +39,12 @@ class OrderSvc:
         if self.down is not None:
             raise self.down
         if method == "cancel_order":
+            if arguments["order_id"] in self.unknown:
+                raise NotFound("there is no such order")
             if arguments["order_id"] in self.poison:
                 raise Conflict("the order is closed")
             if arguments["order_id"] in self.indigestible:
                 raise RemoteFault("order.cancel_order: ValueError: a NUL in the reason")
-            if arguments["order_id"] in self.unknown:
-                raise NotFound("there is no such order")
             self.cancelled.append(arguments["order_id"])
             return {"order_id": arguments["order_id"], "status": "cancelling"}
         if method == "get_order":

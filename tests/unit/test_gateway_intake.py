@@ -210,6 +210,31 @@ def test_a_poisonous_order_alone_holds_up_nobody_but_its_own_cancel(journal: Jou
     ]
 
 
+@pytest.mark.parametrize("by", ["operator", "subscriber:1"])
+def test_a_cancel_waits_for_its_order_that_was_left_behind_when_its_neighbours_went_through(
+    journal: Journal, by: str
+) -> None:
+    svc, clock = OrderSvc(), Clock()
+    intake = an_intake(journal, svc, clock=clock)
+    other, poisonous = an_order(), an_order()
+    left = str(poisonous.order_id)
+    svc.poison.add(left)
+    svc.unknown.add(left)
+    for entry in (other, poisonous, a_cancel(poisonous.order_id, by)):
+        journal.append(entry)
+    assert intake.forward(svc)
+    assert svc.placed == [str(other.order_id)]
+    assert [(entry.kind, entry.order_id, entry.attempts) for entry in journal.pending(10)] == [
+        ("order", poisonous.order_id, 1), ("cancel", poisonous.order_id, 0),
+    ]
+
+    svc.poison.clear()
+    svc.unknown.clear()
+    drain(intake, svc)
+    assert svc.placed == [str(other.order_id), left] and svc.cancelled == [left]
+    assert not journal.has_backlog and journal.failed(10) == []
+
+
 def test_a_journalled_cancel_follows_its_order(journal: Journal) -> None:
     svc, clock = OrderSvc(), Clock()
     intake = an_intake(journal, svc, clock=clock)
