@@ -56,11 +56,18 @@ class IntakeProvider(DependencyProvider):
         register_check(self.container, "journal", info=self.intake.lag)
 
     def stop(self) -> None:
-        """Write down what was put off; where the disk refuses, it is found out again after the start."""
+        """Write down what was put off, and log what stays: without `journal_left`, nobody knows that nothing does.
+
+        Where the disk refuses, what was put off is found out again after the start.
+        """
+        journal = self.intake.journal
         try:
-            self.intake.journal.flush()
+            journal.flush()
         except Unavailable as exc:
             _log.warning("journal_not_flushed", why=str(exc))
+            return
+        lag = journal.lag()
+        _log.info("journal_left", pending=lag["pending"], failed=lag["failed"])
 
     def get_dependency(self, worker_ctx: Any) -> Intake:
         return self.intake

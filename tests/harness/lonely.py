@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -46,3 +48,9 @@ class LonelyGateway:
     def start(self) -> None:
         self.process.start()
         wait_until(lambda: requests.get(f"{self.url}/readyz", timeout=5).ok, lambda: f"ready\n{self.process.tail()}")
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log that tell of this event."""
+        text = self.process.log.read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]

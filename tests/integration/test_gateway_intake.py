@@ -11,7 +11,7 @@ import pytest
 import requests
 from eventlet import GreenPool
 
-from gateway_svc.journal import Journal
+from gateway_svc.journal import Journal, Mark
 from tests.harness.client import Client, an_order
 from tests.harness.lonely import LonelyGateway
 from tools.system import System
@@ -48,6 +48,23 @@ def test_a_gateway_with_nothing_behind_it_takes_orders_and_keeps_them_through_ki
     assert client.place(key="key-0") == placed[0], "the same key gets the same answer, also after the restart"
     assert client.order(order_id)["status"] == "accepted"
     assert client.order(placed[1]["order_id"])["status"] == "cancelling"
+
+
+def test_a_gateway_says_in_its_log_what_its_journal_holds_when_it_ends(lonely: LonelyGateway) -> None:
+    def said() -> list[tuple[int, int]]:
+        return [(line["pending"], line["failed"]) for line in lonely.logged("journal_left")]
+
+    placed, failed = [lonely.client.place()["order_id"] for _ in range(2)]
+    lonely.process.stop()
+    assert said() == [(2, 0)]
+
+    journal = Journal(lonely.journal_path)
+    states = {placed: "forwarded", failed: "failed"}
+    journal.mark([Mark(entry.entry_id, states[str(entry.order_id)]) for entry in journal.pending(10)])
+    journal.close()
+    lonely.start()
+    lonely.process.stop()
+    assert said() == [(2, 0), (0, 1)]
 
 
 def test_what_cannot_work_without_the_others_says_when_to_come_back(lonely: LonelyGateway) -> None:

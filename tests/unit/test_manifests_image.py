@@ -194,19 +194,15 @@ def test_the_journal_s_length_is_read_from_the_metrics() -> None:
     assert f'"{leave.PENDING}"' in (ROOT / "gateway_svc" / "extensions.py").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("pending", "said"), [
-    ([3, 1, 0], "the journal is empty"),
-    ([5] * 50, "5 requests stay in the journal"),
-    ([2, None], "the gateway does not say what waits in its journal"),
-])  # fmt: skip
-def test_leaving_waits_for_the_journal_and_not_for_ever(pending: list[int | None], said: str) -> None:
+@pytest.mark.parametrize(("pending", "takes_s"), [([3, 1, 0], 6.0), ([5] * 50, 15.0), ([2, None], 5.5)])
+def test_leaving_waits_for_the_journal_and_not_for_ever(pending: list[int | None], takes_s: float) -> None:
     clock, answers = [0.0], iter(pending)
 
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    assert leave.leave(5, lambda: next(answers), 10, sleep=sleep, now=lambda: clock[0]) == said
-    assert clock[0] <= 15.5
+    leave.leave(5, lambda: next(answers), 10, sleep=sleep, now=lambda: clock[0])
+    assert clock[0] == takes_s
 
 
 def test_a_pod_starts_on_the_tables_of_its_release_or_of_a_later_one() -> None:
