@@ -60,12 +60,12 @@ class ThisWorker(SharedExtension):
 
     def stop(self) -> None:
         """Let go of what waits in this process, so that another one need not wait for its leases to end."""
-        waiting = [work.order_id for work in self.arrived.close()] + [row.order_id for row in self.provisioned.close()]
+        waiting = [work.row for work in self.arrived.close()] + self.provisioned.close()
         if waiting:
             try:
                 with store_of(self.container).transaction() as tx:
-                    tx.lock(waiting)
-                    leases.release(tx.conn, self.owner, waiting)
+                    tx.lock(row.order_id for row in waiting)
+                    leases.release(tx.conn, waiting)
             except sa.exc.SQLAlchemyError as exc:
                 log.warning("%d leases stay until they end: %s", len(waiting), exc)
 

@@ -120,7 +120,7 @@ def claim(conn: sa.Connection, owner: Owner, states: tuple[str, ...], now: datet
 
 def take(
     conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID], states: Iterable[str], now: datetime
-) -> set[UUID]:
+) -> Sequence[Lease]:
     """Take those of these orders that are in one of `states` and that nobody works on; call it with them locked."""
     taken = (
         sa.update(table)
@@ -130,9 +130,10 @@ def take(
             sa.or_(table.c.lease_until.is_(None), table.c.lease_until < now),
         )
         .values(lease_owner=str(owner), lease_until=now + timedelta(seconds=LEASE_S))
-        .returning(table.c.order_id)
+        .returning(table.c.order_id, table.c.lease_owner, table.c.lease_until)
     )
-    return set(conn.execute(taken).scalars())
+    rows: Sequence[Any] = conn.execute(taken).all()
+    return rows
 
 
 def hold(
@@ -154,11 +155,12 @@ def hold(
         return {row.order_id: row.state for row in tx.conn.exec_driver_sql(_HOLD, values)}, tx.now
 
 
-def release(conn: sa.Connection, owner: Owner, order_ids: Iterable[UUID]) -> None:
-    """Give back the leases that are ours; call it with the orders locked."""
+def release(conn: sa.Connection, held: Iterable[Lease]) -> None:
+    """Give back these very leases, and none that was taken since; call it with the orders locked."""
+    known = [(lease.order_id, lease.lease_owner, lease.lease_until) for lease in held]
     conn.execute(
         sa.update(table)
-        .where(table.c.order_id.in_(tuple(order_ids)), table.c.lease_owner == str(owner))
+        .where(sa.tuple_(table.c.order_id, table.c.lease_owner, table.c.lease_until).in_(known))
         .values(lease_owner=None, lease_until=None)
     )
 

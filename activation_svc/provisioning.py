@@ -64,7 +64,7 @@ class Round:
                 for group in self._grouped(network.arrived.take(1)):
                     self._work_on(group)
         except Exception:
-            log.exception("a round ended before its work began: its orders wait until their leases end")
+            log.exception("a round ended early: its orders wait until their leases end")
 
     def _grouped(self, works: list[Work]) -> list[list[Work]]:
         """The works, with their plans, by the elements they have to do with."""
@@ -103,9 +103,11 @@ class Round:
         except Exception as error:
             # It is the loop's to pause on, where that still waits; the orders need not wait for their leases to end.
             log.exception("work on %d orders ended", len(works))
-            self._let_go(works)
-            if self._asks:
-                self._network.provisioned.call_worker()
+            try:
+                self._let_go(works)
+            finally:
+                if self._asks:
+                    self._network.provisioned.call_worker()
             return error
         return None
 
@@ -283,7 +285,7 @@ class Round:
         return {order_id: plan for order_id, plan in plans.items() if order_id not in self._failed}
 
     def _let_go(self, claimed: list[Work]) -> None:
-        order_ids = [work.order_id for work in claimed]
+        held = [self._held[work.order_id] for work in claimed]
         with self._store.transaction() as tx:
-            tx.lock(order_ids)
-            leases.release(tx.conn, self._network.owner, order_ids)
+            tx.lock(row.order_id for row in held)
+            leases.release(tx.conn, held)

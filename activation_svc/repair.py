@@ -64,16 +64,16 @@ class _Repair:
     def run(self) -> list[str | None]:
         """Why each finding was not repaired; None where it was."""
         with self._store.transaction() as tx:
-            ours = self._take(tx)
+            held = self._take(tx)
             believed = beliefs.load(tx.conn, self._network.site, self._orders)
         try:
-            return self._carry_out(ours, believed)
+            return self._carry_out({lease.order_id for lease in held}, believed)
         finally:
             with self._store.transaction() as tx:
-                tx.lock(ours)
-                leases.release(tx.conn, self._owner, ours)
+                tx.lock(lease.order_id for lease in held)
+                leases.release(tx.conn, held)
 
-    def _take(self, tx: Tx) -> set[UUID]:
+    def _take(self, tx: Tx) -> Sequence[leases.Lease]:
         tx.lock(self._orders)
         return leases.take(tx.conn, self._owner, self._orders, REPAIRABLE_STATES, tx.now)
 
