@@ -31,7 +31,7 @@ FRESH_S = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ahead:
-    """What is being read of one order. `leased_at`: when its lease was taken, as `time.monotonic` counts."""
+    """What is being read of one order. `leased_at`: the moment that its lease is dated by, as `Tx.began`."""
 
     reading: GreenThread
     leased_at: float
@@ -56,6 +56,6 @@ class Ahead:
         return {}
 
 
-def read(elements: NetworkElements, order_id: UUID, plan: Plan) -> Ahead:
-    """Begin to read what stands under the keys of this plan."""
-    return Ahead(eventlet.spawn(elements.snapshot, {order_id: plan}), time.monotonic())
+def read(elements: NetworkElements, order_id: UUID, plan: Plan, leased_at: float) -> Ahead:
+    """Begin to read what stands under the keys of this plan. `leased_at`: see Ahead."""
+    return Ahead(eventlet.spawn(elements.snapshot, {order_id: plan}), leased_at)

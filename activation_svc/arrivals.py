@@ -31,7 +31,7 @@ def begin(
     snapshots_ahead: Mapping[UUID, Plan] = {}
     straight = network.groups.free() > 0
     if straight and len(works) == 1 and network.arrived.is_idle:
-        works, snapshots_ahead = _read_ahead(network, works[0])
+        works, snapshots_ahead = _read_ahead(network, works[0], tx.began)
     network.arrived.hand(tx, works, go if straight else None)
     if any(row.state in PROVISION_STATES and row.order_id not in chosen for row in rows):
         network.arrived.leave(tx)
@@ -39,11 +39,11 @@ def begin(
     snapshots.store(tx.conn, snapshots_ahead)
 
 
-def _read_ahead(network: Network, work: Work) -> tuple[list[Work], Mapping[UUID, Plan]]:
+def _read_ahead(network: Network, work: Work, leased_at: float) -> tuple[list[Work], Mapping[UUID, Plan]]:
     """The work, with what stands where it will write as far as that is known; and its snapshot, where it is."""
     work = network.supplier.planned(work)
     if not work.plan:
         return [work], {}
-    reading = ahead.read(network.elements, work.order_id, work.plan)
+    reading = ahead.read(network.elements, work.order_id, work.plan, leased_at)
     found = reading.in_time()
     return [replace(work, snapshot=found.get(work.order_id), ahead=reading)], found

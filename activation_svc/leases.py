@@ -26,6 +26,8 @@ from chassis.dialect import array
 
 LEASE_S = 30.0
 """Longer than any step that writes to elements (`elements.STEP_TIMEOUT_S`)."""
+SURE_S = 5.0
+"""A lease that is dated so recently surely outlasts a step that begins now."""
 
 _FIELDS = tuple(each.name for each in fields(Activation))
 
@@ -138,11 +140,11 @@ def take(
 
 def hold(
     store: StoreSession, owner: Owner, works: Sequence[tuple[Lease, Plan | None]]
-) -> tuple[dict[UUID, str], datetime]:
+) -> tuple[dict[UUID, str], Tx]:
     """Renew these leases (one at least) that are still the same, as `leased` does, in a transaction of its own.
 
     With them the snapshots are kept, where there are new ones. Returns those orders with their present state, and the
-    moment of the renewal.
+    transaction (which has committed): the leases are dated by its `now`.
     """
     with store.single() as tx:
         order_ids = [lease.order_id for lease, _ in works]
@@ -152,7 +154,7 @@ def hold(
             tx.now + timedelta(seconds=LEASE_S), array(order_ids), [lease.lease_until for lease, _ in works],
             [as_json(snapshot) for _, snapshot in works], array(order_ids), str(owner), tx.now,
         )  # fmt: skip
-        return {row.order_id: row.state for row in tx.conn.exec_driver_sql(_HOLD, values)}, tx.now
+        return {row.order_id: row.state for row in tx.conn.exec_driver_sql(_HOLD, values)}, tx
 
 
 def release(conn: sa.Connection, held: Iterable[Lease]) -> None:

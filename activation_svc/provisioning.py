@@ -8,7 +8,8 @@ go side by side to the end, so that an element that is slow or dead holds up onl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -152,12 +153,9 @@ class Round:
         ]
         if not works:
             return []
-        # Just leased, and its snapshot is committed: it may be written at once.
-        sure = {work.order_id for work in works if work.order_id not in taken and work.ahead and work.ahead.is_fresh}
-        ours = dict.fromkeys(sure, "provisioning") | self._renewed([
-            (self._held[work.order_id], work.snapshot if work.order_id in taken else None)
-            for work in works if work.order_id not in sure
-        ])
+        if all(work.order_id not in taken and work.ahead and work.ahead.is_fresh for work in works):
+            return works  # Just leased, and their snapshots are committed: they may be written at once.
+        ours = self._renewed(works, {work.order_id: work.snapshot for work in works if work.order_id in taken})
         return [work for work in works if ours.get(work.order_id) == "provisioning"]
 
     def _read(self, works: Sequence[Work]) -> tuple[dict[UUID, Plan], dict[UUID, ElementError]]:
@@ -170,13 +168,18 @@ class Round:
                 taken, failures = taken | found, failures | failed
         return taken, failures
 
-    def _renewed(self, held: list[tuple[Activation, Plan | None]]) -> dict[UUID, str]:
-        """Renew these leases, and keep the snapshots with them: the orders that are still ours, and their states."""
-        if not held:
-            return {}
-        ours, renewed_at = leases.hold(self._store, self._network.owner, held)
-        renewed = [leases.leased(self._held[order_id], self._network.owner, renewed_at) for order_id in ours]
+    def _renewed(self, works: list[Work], taken: Mapping[UUID, Plan | None]) -> dict[UUID, str]:
+        """Renew the leases of these, and keep with them the snapshots that were taken.
+
+        Returns the orders that are still ours and surely will be while a step writes, with their states.
+        """
+        held = [(self._held[work.order_id], taken.get(work.order_id)) for work in works]
+        ours, tx = leases.hold(self._store, self._network.owner, held)
+        renewed = [leases.leased(self._held[order_id], self._network.owner, tx.now) for order_id in ours]
         self._held |= {row.order_id: row for row in renewed}
+        if time.monotonic() - tx.began > leases.SURE_S:
+            log.warning("renewing %d leases took so long that it is for the next round to work under them", len(ours))
+            return {}
         return ours
 
     def _record(self, claimed: list[Work]) -> None:

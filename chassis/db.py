@@ -6,6 +6,7 @@ and a transaction after whose commit the outbox relay is woken. It holds no doma
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -47,6 +48,8 @@ class Tx:
         self.conn = conn
         self.tables = tables
         self.now: datetime = now or clock.utc_now()
+        self.began = time.monotonic()
+        """The same moment as this process counts. What is dated by it may have waited for locks since."""
         self.exchange = exchange
         self._wake: set[str] = set()
         self._after_commit: list[Callable[[], None]] = []

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import eventlet
 import pytest
+from eventlet.event import Event
 
 from activation_svc import ahead, leases, snapshots
 from activation_svc.elements import Elements
@@ -32,7 +35,8 @@ class Seen:
         apply, snapshot, hold = Elements.apply, Elements.snapshot, leases.hold
 
         def noting_apply(elements: Elements, plans: Any) -> Any:
-            found = activation.sql("select snapshot, lease_until > now() from activations")
+            left_s = "cast(extract(epoch from lease_until - clock_timestamp()) as float)"
+            found = activation.sql(f"select snapshot, {left_s} from activations")
             self.kept += [tuple(row) for row in found]
             return apply(elements, plans)
 
@@ -50,9 +54,22 @@ class Seen:
 
     def stood_at(self, element: str) -> Any:
         """What the snapshot said of this element, when the first write was to begin."""
-        snapshot, is_leased = self.kept[0]
-        assert is_leased
+        snapshot, left_s = self.kept[0]
+        assert left_s > 0
         return [entry["content"] for entry in snapshot if entry["element"] == element]
+
+
+@contextmanager
+def made_to_wait(activation: ActivationUnderTest, lock: str, seconds: float) -> Iterator[None]:
+    """Somebody else takes this lock, and after the block keeps it until activation has waited for so long."""
+    waiting = (
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        " and query_start < clock_timestamp() - make_interval(secs => :seconds)"
+    )
+    with activation.db.begin() as conn:
+        conn.exec_driver_sql(lock)
+        yield
+        wait_until(lambda: activation.sql(waiting, seconds=seconds)[0][0], f"somebody has waited for {lock}")
 
 
 @pytest.fixture
@@ -90,6 +107,35 @@ def test_a_lease_that_is_not_fresh_any_more_is_renewed_before_the_write(
     monkeypatch.setattr(ahead, "FRESH_S", 0.0)
     activation.wait_for(activation.place(), "provisioned")
     assert (seen.reads, seen.renewals) == ([1], [1])
+
+
+def test_a_lease_is_as_old_as_its_date_however_long_its_order_then_waited_to_be_taken_in(
+    activation: ActivationUnderTest, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "WAIT_S", 5.0)
+    monkeypatch.setattr(ahead, "FRESH_S", 1.0)
+    order_id = new_id()
+    with made_to_wait(activation, "select pg_advisory_xact_lock(hashtext('activation inventory'))", 1.0):
+        arriving = eventlet.spawn(activation.handle, placed(order_id))
+    arriving.wait()
+    activation.wait_for(order_id, "provisioned")
+    assert (seen.reads, seen.renewals) == ([1], [1])
+
+
+def test_nothing_is_written_under_a_lease_whose_renewal_had_to_wait(
+    activation: ActivationUnderTest, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SURE_S", 1.0)
+    may_be_read = Event()
+    snapshot: Callable[..., Any] = Elements.snapshot
+    monkeypatch.setattr(Elements, "snapshot", lambda *asked: may_be_read.wait() or snapshot(*asked))
+    order_id = activation.place()
+    with made_to_wait(activation, "select from activations for update", 2.0):
+        may_be_read.send()
+    activation.wait_for(order_id, "provisioned")
+    ((_, left_s),) = seen.kept
+    assert left_s > leases.LEASE_S - 1.5
+    assert (seen.reads, seen.renewals) == ([1], [1, 1]), "the snapshot was kept all the same"
 
 
 def test_an_element_that_refuses_to_be_read_costs_the_order_a_try_and_not_its_event(
