@@ -113,6 +113,9 @@ class Round:
         return None
 
     def _put_back(self, works: list[Work]) -> None:
+        written = [work for work in works if work.snapshot is not None]
+        ours = self._renewed(written, {}) if written else {}
+        works = [work for work in works if work.snapshot is None or work.order_id in ours]
         before = {work.order_id: work.snapshot for work in works if work.snapshot is not None}
         if before:
             self._fail("restore", self._network.elements.restore(before), works)
@@ -132,7 +135,9 @@ class Round:
         """Put back what an earlier try left on another port. Where that fails the order is no worse for it: the
         snapshot keeps it for the revert, nobody else gets the port, and the audit shows it.
         """
-        leftovers = {work.order_id: work.leftovers for work in works if work.leftovers}
+        left = [work for work in works if work.leftovers]
+        ours = self._renewed(left, {}) if left else {}
+        leftovers = {work.order_id: work.leftovers for work in left if work.order_id in ours}
         if not leftovers:
             return
         failures = self._network.elements.restore(leftovers)
@@ -246,7 +251,7 @@ class Round:
     def _outcome(self, row: Activation, work: Work) -> Any:
         """The command that says what came of this order; None where it is to be tried again."""
         done = work.order_id in self._done
-        if row.state not in PROVISION_STATES:
+        if row.state not in PROVISION_STATES or not (done or work.order_id in self._failed):
             return None
         if work.puts_back and row.state == "provisioning":
             # The tries are used up either way. A snapshot that could not be restored is kept for the revert.

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from activation_svc import inventory
 from activation_svc.dependencies import NetworkProvider
+from activation_svc.provisioning import Round
 from chassis.db import store_of
 from contracts.errors import Conflict
 from contracts.ids import new_id
@@ -202,8 +203,6 @@ def test_where_another_element_failed_another_port_of_the_same_olt_will_do(
 def test_what_stands_on_the_former_port_is_put_back_when_its_olt_lets_it(
     activation: ActivationUnderTest, sim: SimClient
 ) -> None:
-    sim.write("olt-1", "service-port/1/1/1", {"subscriber": "old-1"})
-    leave_free(activation, "service-port:olt-2", 1)
     order_id = stuck_on_its_port(activation, sim)
     assert sim.read("olt-1", "service-port/1/1/1")["subscriber"] == f"{order_id}-1"
     activation.call("retry_fallout", str(order_id), by="kim", another_port=True)
@@ -218,8 +217,6 @@ def test_what_stands_on_the_former_port_is_put_back_when_its_olt_lets_it(
 def test_while_it_cannot_be_put_back_the_former_port_stays_the_orders_until_the_revert(
     activation: ActivationUnderTest, sim: SimClient
 ) -> None:
-    sim.write("olt-1", "service-port/1/1/1", {"subscriber": "old-1"})
-    leave_free(activation, "service-port:olt-2", 1)
     order_id = stuck_on_its_port(activation, sim)
     sim.die("olt-1")
     activation.call("retry_fallout", str(order_id), by="kim", another_port=True)
@@ -237,8 +234,27 @@ def test_while_it_cannot_be_put_back_the_former_port_stays_the_orders_until_the_
     activation.call("unblock_port", "olt-1", "1/1/1")
 
 
+def test_nothing_is_put_back_on_a_former_port_under_a_lease_that_is_gone(
+    activation: ActivationUnderTest, sim: SimClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = stuck_on_its_port(activation, sim)
+    tidy, found = Round._tidy, []
+
+    def too_late(*asked: object) -> None:
+        if not found:
+            activation.sql("update activations set lease_until = now() - interval '1 second'")
+        found.append(tidy(*asked) or sim.read("olt-1", "service-port/1/1/1"))
+
+    monkeypatch.setattr(Round, "_tidy", too_late)
+    activation.call("retry_fallout", str(order_id), by="kim", another_port=True)
+    activation.wait_for(order_id, "provisioned")
+    assert [stands["subscriber"] for stands in found] == [f"{order_id}-1", "old-1"], "put back under the next lease"
+
+
 def stuck_on_its_port(activation: ActivationUnderTest, sim: SimClient) -> UUID:
-    """An order in fallout whose service port could be written, and could not be put back; its elements well again."""
+    """An order in fallout on a port where `old-1` stood, which could not be put back; its elements well again."""
+    sim.write("olt-1", "service-port/1/1/1", {"subscriber": "old-1"})
+    leave_free(activation, "service-port:olt-2", 1)
     sim.refuse("bng-1", words="maintenance", verbs=["write"])
     order_id = new_id()
     # The port lets itself be written as the order needs it, and nothing else.

@@ -1,4 +1,4 @@
-"""Promises about leases that are given back: only one's own, and whatever fails, the next orders go on as ever."""
+"""Promises about leases that are gone: nothing is done under them, and only one's own are given back."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 import sqlalchemy as sa
 from eventlet.event import Event
 
+from activation_svc import leases
 from activation_svc.dependencies import NetworkProvider
 from activation_svc.elements import Elements
 from activation_svc.handover import Handover
 from activation_svc.provisioning import Round
 from contracts.ids import new_id
 from element_sim.client import SimClient
-from tests.harness.activation import ActivationUnderTest, activation_under_test, placed
+from tests.harness.activation import ActivationUnderTest, activation_under_test, placed, rejected
 from tests.harness.activation_shared import activation, process, shared, sim
 from tests.harness.containers import engine
 from tests.harness.elements import SimProcess
@@ -26,19 +27,22 @@ __all__ = ["activation", "process", "shared", "sim"]
 
 
 class Stop:
-    """Stops whoever comes to the first call of a step of the elements, until he may go on."""
+    """Stops whoever is the first to have something to do in a step of these, until he may go on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-        self.reached, self.may_go_on = Event(), Event()
-        original = getattr(Elements, step)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, these: type[Any], step: str) -> None:
+        self.reached, self.may_go_on, self.done = Event(), Event(), Event()
+        original = getattr(these, step)
 
-        def stopping(elements: Elements, plans: Any) -> Any:
-            if not self.reached.ready():
-                self.reached.send()
-                self.may_go_on.wait()
-            return original(elements, plans)
+        def stopping(one: Any, todo: Any) -> Any:
+            if not todo or self.reached.ready():
+                return original(one, todo)
+            self.reached.send()
+            self.may_go_on.wait()
+            outcome = original(one, todo)
+            self.done.send()
+            return outcome
 
-        monkeypatch.setattr(Elements, step, stopping)
+        monkeypatch.setattr(these, step, stopping)
 
 
 def leases_of(activation: ActivationUnderTest) -> dict[UUID, tuple[Any, Any]]:
@@ -88,10 +92,10 @@ def let_go(activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_worker_that_cannot_record_leaves_the_lease_that_a_colleague_has_taken_meanwhile(
     activation: ActivationUnderTest, let_go: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Stop(monkeypatch, "verify")
+    first = Stop(monkeypatch, Elements, "verify")
     order_id = activation.place()
     first.reached.wait()
-    colleague = Stop(monkeypatch, "apply")
+    colleague = Stop(monkeypatch, Elements, "apply")
     activation.sql("update activations set lease_until = now() - interval '1 second'")
     colleague.reached.wait()
     held = leases_of(activation)
@@ -136,6 +140,43 @@ def test_where_nothing_can_be_given_back_either_lone_orders_go_straight_on_as_be
     wait_until(lambda: provisioned_of(activation).is_idle, "nobody is said to be on the way any more", timeout_s=10)
     activation.sql("update activations set lease_until = now() - interval '1 second'")
     activation.wait_for(failing, "provisioned")
+
+
+def test_nothing_is_put_back_under_a_lease_that_is_gone(
+    activation: ActivationUnderTest, sim: SimClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reverted = activation.place()
+    activation.wait_for(reverted, "provisioned")
+    late = Stop(monkeypatch, Round, "_put_back")
+    activation.handle(rejected(reverted))
+    late.reached.wait()
+    activation.sql("update activations set lease_until = now() - interval '1 second'")
+    activation.wait_for(reverted, "reverted")
+    activation.wait_for(activation.place(), "provisioned")
+    stands = sim.entries()
+    late.may_go_on.send()
+    late.done.wait()
+    assert sim.entries() == stands, "what was put back is another order's by now"
+
+
+def test_what_could_not_be_put_back_under_a_lease_that_lasts_is_put_back_by_the_next_round(
+    activation: ActivationUnderTest, sim: SimClient, let_go: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_back: Callable[[Round, Any], None] = Round._put_back
+    too_slow: list[Any] = []
+
+    def slow_at_first(work_round: Round, works: Any) -> None:
+        with monkeypatch.context() as patched:
+            if works and not too_slow:
+                too_slow.extend(works)
+                patched.setattr(leases, "SURE_S", -1.0)
+            put_back(work_round, works)
+
+    monkeypatch.setattr(Round, "_put_back", slow_at_first)
+    sim.refuse("bng-1", verbs=["write"])
+    activation.wait_for(activation.place(), "fallout")
+    assert (len(too_slow), sim.entries(), activation.ports_held()) == (1, {}, 0)
+    assert not let_go.ready(), "and that is no failure of the round's"
 
 
 def test_a_process_that_ends_leaves_a_lease_that_was_taken_since_its_order_began_to_wait(
