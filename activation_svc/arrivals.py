@@ -29,7 +29,7 @@ def begin(
     chosen = {row.order_id: leases.leased(row, network.owner, tx.now) for row in placed[:network.arrived.room]}
     works = network.supplier.begin(tx, chosen.values(), seen)
     snapshots_ahead: Mapping[UUID, Plan] = {}
-    straight = network.groups.free() > 0
+    straight = network.has_room
     if straight and len(works) == 1 and network.arrived.is_idle:
         works, snapshots_ahead = _read_ahead(network, works[0], tx.began)
     network.arrived.hand(tx, works, go if straight else None)

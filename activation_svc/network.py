@@ -39,6 +39,11 @@ class Network:
     jitter: Callable[[], float] = random.random
 
     @property
+    def has_room(self) -> bool:
+        """Whether work can begin at once; where it cannot, `groups` makes wait whoever begins some."""
+        return self.groups.sem.balance > 0  # Those who wait for room count, too.
+
+    @property
     def supplier(self) -> Supplier:
         """What gives orders the resources they need, as things stand."""
         return Supplier(self.owner, self.kinds, self.elements.avoided(), self.site)

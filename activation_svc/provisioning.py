@@ -56,7 +56,10 @@ class Round:
 
     def go(self) -> None:
         """Do one round with the order that was just handed over, in a greenlet of its own, without a worker."""
-        self._network.groups.spawn_n(self._go)
+        if self._network.has_room:
+            self._network.groups.spawn_n(self._go)
+        else:
+            self._network.arrived.call_worker()  # The caller is an event's handler, and others wait behind it.
 
     def _go(self) -> None:
         network = self._network
@@ -198,7 +201,7 @@ class Round:
             return
         with self._store.transaction() as tx:
             rows = self._saga.load(tx, [work.order_id for work in claimed])
-            works = [work for work in claimed if self._is_ours(rows[work.order_id], tx)]
+            works = [work for work in claimed if leases.is_held(rows[work.order_id], self._held[work.order_id], tx.now)]
             outcomes = [outcome for work in works if (outcome := self._outcome(rows[work.order_id], work)) is not None]
             _, changed = self._saga.decide(tx, rows, outcomes)
             for work in works:
@@ -231,9 +234,6 @@ class Round:
                 tx, [row for order_id, row in kept.items() if order_id in recorded], self._go_on
             )
         return recorded
-
-    def _is_ours(self, row: Activation, tx: Tx) -> bool:
-        return leases.is_held(row, self._held[row.order_id], tx.now)
 
     def _kept(self, tx: Tx, rows: Iterable[Activation]) -> dict[UUID, Activation]:
         """The orders whose visit is requested next: they keep their lease, as far as there is room for them."""

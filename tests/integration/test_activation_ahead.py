@@ -11,6 +11,7 @@ import pytest
 from eventlet.event import Event
 
 from activation_svc import ahead, leases, snapshots
+from activation_svc.dependencies import NetworkProvider
 from activation_svc.elements import Elements
 from activation_svc.handover import Handover
 from activation_svc.plan import Entry
@@ -136,6 +137,29 @@ def test_nothing_is_written_under_a_lease_whose_renewal_had_to_wait(
     ((_, left_s),) = seen.kept
     assert left_s > leases.LEASE_S - 1.5
     assert (seen.reads, seen.renewals) == ([1], [1, 1]), "the snapshot was kept all the same"
+
+
+def test_an_event_does_not_wait_where_the_last_place_for_work_was_taken_while_its_order_was_read(
+    activation: ActivationUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "WAIT_S", 5.0)
+    (provider,) = (each for each in activation.container.dependencies if isinstance(each, NetworkProvider))
+    groups = provider.get_dependency(None).groups
+    snapshot: Callable[..., Any] = Elements.snapshot
+    may_end, order_id = Event(), new_id()
+
+    def filling(elements: Elements, plans: Any) -> Any:
+        for _ in range(groups.free()):
+            groups.spawn_n(may_end.wait)
+        return snapshot(elements, plans)
+
+    monkeypatch.setattr(Elements, "snapshot", filling)
+    try:
+        with eventlet.Timeout(10, AssertionError("the event waits for work on other orders")):
+            activation.handle(placed(order_id))
+    finally:
+        may_end.send()
+    activation.wait_for(order_id, "provisioned")
 
 
 def test_an_element_that_refuses_to_be_read_costs_the_order_a_try_and_not_its_event(
