@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 import sqlalchemy as sa
 from eventlet.patcher import original
 from psycopg2 import extensions
@@ -131,6 +132,20 @@ def single(engine: sa.Engine) -> Iterator[sa.Connection]:
             yield conn
         finally:
             driver.transacting = True
+
+
+def put_off(conn: sa.Connection, driver: Transacting, statement: str, values: Sequence[Any]) -> None:
+    """`Transacting.later`. SQLAlchemy does not see the statement prepared, so it is told here of what fails then: its
+    errors are raised as ever, and a connection that was lost leaves the pool.
+    """
+    try:
+        driver.later(statement, values)
+    except psycopg2.Error as error:
+        if driver.closed:
+            conn.invalidate(error)
+        raise sa.exc.DBAPIError.instance(
+            statement, None, error, psycopg2.Error, connection_invalidated=conn.invalidated
+        ) from error
 
 
 def checked(engine: sa.Engine) -> sa.Engine:

@@ -20,7 +20,7 @@ from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.dialects import sqlite
 
-from chassis.connection import PLANS, Transacting, checked, prepared
+from chassis.connection import PLANS, Transacting, checked, prepared, put_off
 from chassis.patience import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, SERVER_OPTIONS, connections
 
 SQLITE = "sqlite"
@@ -178,7 +178,7 @@ def later(conn: sa.Connection, statement: str, *values: Any) -> None:
     """
     driver = conn.connection.dbapi_connection
     if isinstance(driver, Transacting):
-        driver.later(statement, values)
+        put_off(conn, driver, statement, values)
     else:
         conn.exec_driver_sql(statement, values)
 

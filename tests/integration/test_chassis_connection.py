@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 import sqlalchemy as sa
@@ -164,6 +165,34 @@ def test_connections_that_the_server_has_closed_meanwhile_cost_nobody_a_failure(
         operator.exec_driver_sql("select pg_terminate_backend(pid, 5000) from unnest(%s) as pid", (lost,))
     with engine.begin() as conn, engine.begin() as other:
         assert {backend(conn), backend(other)}.isdisjoint(lost)
+
+
+@pytest.mark.parametrize("opened", [chassis_connection.single, dialect.transaction])
+def test_a_database_that_is_lost_while_a_statement_is_prepared_is_away_and_its_connection_is_not_used_again(
+    engine: sa.Engine, uri: str, opened: Callable[[sa.Engine], AbstractContextManager[sa.Connection]]
+) -> None:
+    unprepared = prepared(f"select '{opened.__name__}' from noted where said = %s::text")
+    with pytest.raises(sa.exc.OperationalError) as lost, opened(engine) as conn:
+        gone = backend(conn)
+        with dialect.single_engine(uri).connect() as operator:
+            operator.exec_driver_sql("select pg_terminate_backend(%s, 5000)", (gone,))
+        dialect.later(conn, unprepared, "a")
+    assert is_passing(lost.value) and lost.value.connection_invalidated
+    with opened(engine) as conn, opened(engine) as other:
+        assert gone not in (backend(conn), backend(other))
+
+
+@pytest.mark.parametrize("opened", [chassis_connection.single, dialect.transaction])
+def test_a_statement_that_cannot_be_prepared_is_refused_and_its_connection_is_good(
+    engine: sa.Engine, opened: Callable[[sa.Engine], AbstractContextManager[sa.Connection]]
+) -> None:
+    wrong = prepared(f"select '{opened.__name__}' from noted_nowhere where said = %s::text")
+    with pytest.raises(sa.exc.ProgrammingError) as refused, opened(engine) as conn:
+        before = backend(conn)
+        dialect.later(conn, wrong, "a")
+    assert not is_passing(refused.value)
+    with opened(engine) as conn:
+        assert backend(conn) == before
 
 
 def test_only_a_connection_that_was_long_idle_is_asked_whether_it_is_still_there(
