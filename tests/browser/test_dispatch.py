@@ -11,35 +11,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from gateway_svc.pages.texts import Language, texts
-from tests.harness.client import Client, Json, an_order
+from tests.browser.dispatch_desk import MASKED, PHONE, a_desk, order_id
+from tests.harness.client import Client, Json
 
-NewPage = Callable[..., Page]
-SignIn = Callable[[Page, str], None]
-Activated = Callable[..., Json]
+__all__ = ["a_desk", "order_id"]
 
-PHONE, MASKED = "010-7777-1234", "010-****-1234"
 SEOUL = ZoneInfo("Asia/Seoul")
 
 both_languages = pytest.mark.parametrize("lang", ["ko", "en"])
-
-
-@pytest.fixture
-def order_id(client: Client, an_activated_order: Activated) -> str:
-    """An order of somebody who waits for a call."""
-    return str(an_activated_order(client, an_order(phone=PHONE))["order_id"])
-
-
-@pytest.fixture
-def a_desk(new_page: NewPage, sign_in: SignIn) -> Callable[..., Page]:
-    """`a_desk("en", who="dispatcher2")`: the desk of a dispatcher who has just signed in."""
-
-    def open_desk(lang: Language = "ko", who: str = "dispatcher", **options: object) -> Page:
-        page = new_page(lang, **options)
-        sign_in(page, who)
-        page.wait_for_url("**/dispatch")
-        return page
-
-    return open_desk
 
 
 def focused(page: Page) -> str:

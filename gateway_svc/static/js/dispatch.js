@@ -14,9 +14,12 @@ const LONGEST_MS = 45000;
 
 /** Server time, so that a wrong clock here ends no claim early. */
 let ahead_ms = 0;
+let clockRead = "";
 function readClock() {
   const now = document.querySelector("[data-now]")?.dataset.now;
-  if (now) ahead_ms = Date.parse(now) - Date.now();
+  if (!now || now === clockRead) return; // regions are replaced without it: the same reading is as old as the page
+  clockRead = now;
+  ahead_ms = Date.parse(now) - Date.now();
 }
 function msUntil(moment) {
   return Date.parse(moment) - (Date.now() + ahead_ms);
@@ -76,27 +79,36 @@ document.addEventListener("keydown", (event) => {
   button.click();
 });
 
-let renewing = 0;
+let renewal = { path: undefined, timer: 0 };
 let looking = 0;
 
 async function renew(path) {
+  let wait_ms = LONGEST_MS;
   try {
     const { answer } = await fetchPage(path, { method: "POST", headers: { "X-CSRF-Token": csrf() } });
-    if (!answer.ok) await refresh(); // somebody else has the customer, or the visit is closed: the page says so
-    else setUp(LONGEST_MS);
+    if (!answer.ok) {
+      await refresh(); // somebody else has the customer, or the visit is closed: the page says so
+      return;
+    }
   } catch {
-    setUp(5000); // no connection: soon again, the claim stands for a while
+    wait_ms = 5000; // no connection: soon again, the claim stands for a while
   }
+  if (renewal.path === path) planRenewal(wait_ms);
 }
 
-/** Plan what is to happen by itself; `renew_ms` overrides when the claim is renewed. */
-function setUp(renew_ms) {
-  clearTimeout(renewing);
+/** Plan when the claim that is shown is renewed; `wait_ms` after a renewal. A plan stays: a busy desk changes oftener. */
+function planRenewal(wait_ms) {
   const held = document.querySelector("[data-renew]");
-  if (held) {
-    const wait_ms = renew_ms ?? Math.max(1000, Math.min(LONGEST_MS, msUntil(held.dataset.renewUntil) / 3));
-    renewing = setTimeout(() => renew(held.dataset.renew), wait_ms);
-  }
+  const path = held?.dataset.renew;
+  if (path === renewal.path && wait_ms === undefined) return;
+  clearTimeout(renewal.timer);
+  renewal = { path, timer: 0 };
+  if (!path) return;
+  wait_ms ??= Math.max(1000, Math.min(LONGEST_MS, msUntil(held.dataset.renewUntil) / 3));
+  renewal.timer = setTimeout(() => renew(path), wait_ms);
+}
+
+function planLook() {
   clearTimeout(looking);
   const waits = [...document.querySelectorAll("[data-until]")].map((e) => msUntil(e.dataset.until)).filter((ms) => ms > 0);
   if (waits.length) looking = setTimeout(refresh, Math.min(...waits, 3600000) + 500);
@@ -104,7 +116,8 @@ function setUp(renew_ms) {
 
 function updated() {
   readClock();
-  setUp();
+  planRenewal();
+  planLook();
 }
 document.addEventListener("page:updated", updated);
 updated();
