@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, Request, expect
 
-from gateway_svc.pages.texts import texts
-from tests.browser.dispatch_desk import Desk, a_desk, another_id, call, claim, order_id, release, row
+from gateway_svc.pages.texts import Language, texts
+from tests.browser.dispatch_desk import PHONE, Desk, a_desk, another_id, call, claim, order_id, release, row
 from tests.harness.client import Client
+from tools.system import System
+from tools.waiting import wait_until
 
 __all__ = ["a_desk", "another_id", "order_id"]
+
+both_languages = pytest.mark.parametrize("lang", ["ko", "en"])
 
 STANDS_S = 180
 """CLAIM_S"""
@@ -49,3 +54,50 @@ def test_a_time_comes_due_when_it_is_shown_however_old_the_page_is(
     with page.expect_request(lambda sent: sent.url.endswith("/dispatch")):
         page.clock.fast_forward(90_000)
     release(client, another_id, "dispatcher2")
+
+
+def test_a_renewal_that_was_not_answered_well_is_sent_again_soon(a_desk: Desk, order_id: str) -> None:
+    page = a_desk("ko", expected=["/renew was answered with 503"])
+    page.clock.install()
+    call(page, order_id)
+    renewal = f"**/dispatch/visits/{order_id}/renew"
+    page.route(renewal, lambda route: route.fulfill(status=503), times=1)
+    with page.expect_response(renewal) as refused:
+        page.clock.fast_forward(60_000)
+    assert refused.value.status == 503
+    answers: list[int] = []
+    page.on("response", lambda answer: answers.append(answer.status) if answer.url.endswith("/renew") else None)
+
+    def renewed() -> bool:
+        page.clock.fast_forward(3_000)
+        return bool(answers)
+
+    wait_until(renewed, "the claim is renewed", timeout_s=10)
+    assert answers == [204]
+
+
+def test_a_customer_who_could_not_be_loaded_comes_back_by_themselves(
+    a_desk: Desk, system: System, order_id: str
+) -> None:
+    page = a_desk("ko")
+    call(page, order_id)
+    with system.stopped("scheduling"):
+        page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")  # fetches it anew
+        expect(page.locator("#panel .missing")).to_be_visible()
+    expect(page.get_by_role("link", name=PHONE)).to_be_visible(timeout=30_000)
+
+
+@both_languages
+def test_a_claim_that_is_lost_over_a_half_typed_note_is_shown_and_the_note_stays(
+    a_desk: Desk, client: Client, order_id: str, lang: Language
+) -> None:
+    page = a_desk(lang)
+    call(page, order_id)
+    page.locator("#note").fill("공동현관")
+    release(client, order_id, "dispatcher")
+    claim(client, order_id, "dispatcher2")
+    expect(page.locator(f"#customer-{order_id} .notice")).to_contain_text("dispatcher2")
+    expect(page.locator(f"#customer-{order_id}")).not_to_contain_text(PHONE)
+    expect(page.locator("[data-renew]")).to_have_count(0)
+    expect(page.locator("#note")).to_have_value("공동현관")
+    release(client, order_id, "dispatcher2")

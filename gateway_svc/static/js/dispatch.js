@@ -5,12 +5,14 @@
 //                     (data-focus="id" gets the focus then)
 // [data-renew="/p"]   a claim that is renewed while it is shown; data-renew-until says when it would end
 // [data-until]        a time on the page after which it is no longer right
+// .missing            what could not be loaded is asked for again
 
 import { csrf, fetchPage, refresh, send } from "./page.js";
 import "./dispatch-board.js";
 import "./dispatch-keys.js";
 
 const LONGEST_MS = 45000;
+const SOON_MS = 5000;
 
 /** Server time, so that a wrong clock here ends no claim early. */
 let ahead_ms = 0;
@@ -83,15 +85,14 @@ let renewal = { path: undefined, timer: 0 };
 let looking = 0;
 
 async function renew(path) {
-  let wait_ms = LONGEST_MS;
+  let wait_ms = SOON_MS; // not renewed: soon again, the claim stands for a while
   try {
-    const { answer } = await fetchPage(path, { method: "POST", headers: { "X-CSRF-Token": csrf() } });
-    if (!answer.ok) {
-      await refresh(); // somebody else has the customer, or the visit is closed: the page says so
-      return;
-    }
+    const signal = AbortSignal.timeout(LONGEST_MS);
+    const { answer } = await fetchPage(path, { method: "POST", headers: { "X-CSRF-Token": csrf() }, signal });
+    if (answer.ok) wait_ms = LONGEST_MS;
+    else await refresh(); // where somebody else has the customer, or the visit is closed, the page says so
   } catch {
-    wait_ms = 5000; // no connection: soon again, the claim stands for a while
+    // no connection
   }
   if (renewal.path === path) planRenewal(wait_ms);
 }
@@ -108,10 +109,12 @@ function planRenewal(wait_ms) {
   renewal.timer = setTimeout(() => renew(path), wait_ms);
 }
 
+/** Plan to look again when a time on the page has come; soon, where something could not be loaded: nobody says when it can. */
 function planLook() {
   clearTimeout(looking);
   const waits = [...document.querySelectorAll("[data-until]")].map((e) => msUntil(e.dataset.until)).filter((ms) => ms > 0);
-  if (waits.length) looking = setTimeout(refresh, Math.min(...waits, 3600000) + 500);
+  if (document.querySelector("main .missing")) waits.push(SOON_MS);
+  if (waits.length) looking = setTimeout(() => refresh().then(planLook), Math.min(...waits, 3600000) + 500);
 }
 
 function updated() {

@@ -52,21 +52,26 @@ function replaceElement(old, fresh) {
   });
 }
 
-/** Replace the innermost regions that differ. A region that holds others is replaced only if it is the same but for them. */
+const REGION = "[data-region][id]";
+
+/** The regions that hold no other. */
+function innermost(page) {
+  return [...page.querySelectorAll(REGION)].filter((region) => !region.querySelector(REGION));
+}
+
+/** Replace the innermost regions that differ; all of <main> where there are others now, and nobody is busy in it. */
 function swapRegions(page) {
   let changed = false;
-  const fresh = [...page.querySelectorAll("[data-region][id]")].filter((region) => !region.querySelector("[data-region][id]"));
-  const before = [...document.querySelectorAll("[data-region][id]")].filter((region) => !region.querySelector("[data-region][id]"));
-  if (fresh.map((region) => region.id).join() !== before.map((region) => region.id).join()) {
-    const main = document.getElementById("main");
-    if (!busy(main)) {
-      replaceElement(main, page.getElementById("main"));
-      changed = true;
-    }
+  const fresh = innermost(page);
+  const ids = (regions) => regions.map((region) => region.id).join();
+  const main = document.getElementById("main");
+  if (ids(fresh) !== ids(innermost(document)) && !busy(main)) {
+    replaceElement(main, page.getElementById("main"));
+    changed = true;
   } else {
     for (const region of fresh) {
       const old = document.getElementById(region.id);
-      if (old.outerHTML !== region.outerHTML && !busy(old)) {
+      if (old && old.outerHTML !== region.outerHTML && !busy(old)) {
         replaceElement(old, region);
         changed = true;
       }
