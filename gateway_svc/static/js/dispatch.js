@@ -1,7 +1,7 @@
 // The dispatch desk: what is chosen changes without a new page, a claim is kept while its panel is open, and the page
 // looks again when a time on it has come. Keys are in dispatch-keys.js, dragging in dispatch-board.js.
 //
-// a[data-go]          changes what is chosen: the address changes, and the regions that differ are replaced
+// a, form[data-go]    changes what is chosen: the address changes, and the regions that differ are replaced
 //                     (data-focus="id" gets the focus then)
 // [data-renew="/p"]   a claim that is renewed while it is shown; data-renew-until says when it would end
 // [data-until]        a time on the page after which it is no longer right
@@ -44,27 +44,47 @@ export async function go(url, focus) {
     picked.replaceChildren(); // a technician chosen for another window must not hold the place of this one's
   }
   history.pushState(null, "", url);
+  shown = place();
   await refresh();
   if (focus) document.getElementById(focus)?.focus();
 }
 
-addEventListener("popstate", () => location.reload());
+const place = () => location.pathname + location.search;
+let shown = place();
 
-document.addEventListener("click", (event) => {
-  const link = event.target.closest("a[href]");
-  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  if (link.matches("[data-go]")) {
-    event.preventDefault();
-    go(link.href, link.dataset.focus ?? link.id);
-  } else if (link.closest("main") && link.protocol.startsWith("http") && !mayLeave()) {
-    event.preventDefault();
-  }
+addEventListener("popstate", () => {
+  if (place() !== shown) location.reload(); // else to another part of what is shown
 });
 
-// A form that leaves the customer asks first, too. Capturing: before page.js sends it.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-go]");
+  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(link.href, link.dataset.focus ?? link.id);
+});
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.matches("main form[method=post]:not(#call, #move, #drop)") && !mayLeave()) {
+  if (!form.matches("form[data-go]")) return;
+  event.preventDefault();
+  const url = `${form.action}?${new URLSearchParams(new FormData(form))}`;
+  form.reset(); // the region is not replaced while somebody is busy in it
+  go(url);
+});
+
+// Browsers ask as well where a link only opens the telephone, though that leaves nothing.
+let dialled_ms = -Infinity;
+document.addEventListener("click", (event) => {
+  if (event.target.closest("a[href^='tel:']")) dialled_ms = event.timeStamp;
+});
+addEventListener("beforeunload", (event) => {
+  if (noteIsOpen() && event.timeStamp - dialled_ms > 1000) event.preventDefault();
+});
+
+// A form that leaves the customer asks as well. Capturing: before page.js sends it.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.matches("[data-enhance]:not(#call, #move, #drop)") && !mayLeave()) {
     event.preventDefault();
     event.stopImmediatePropagation();
   }
@@ -118,6 +138,7 @@ function planLook() {
 }
 
 function updated() {
+  shown = place();
   readClock();
   planRenewal();
   planLook();

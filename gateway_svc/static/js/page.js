@@ -3,7 +3,7 @@
 // data-region            an element (with an id) that is replaced by its newer self when the page is fetched anew
 // data-live="/path"      on an element of the page: an event stream that says when to fetch the page anew
 // data-live-state        shows whether that stream stands (texts in data-on and data-off)
-// form[data-enhance]     is sent by fetch, and what comes back replaces <main>
+// form[data-enhance]     is sent by fetch, and what comes back replaces <main>, but for regions somebody is busy in
 // data-confirm="text"    on a form or a button: asks before sending
 //
 // Events on document: "page:updated" after anything was replaced, "page:live" with detail.on.
@@ -43,9 +43,11 @@ function keepPlace(replace) {
   if (id && document.activeElement !== document.getElementById(id)) document.getElementById(id)?.focus({ preventScroll: true });
 }
 
-function replaceElement(old, fresh) {
+/** Replace `old` by a copy of `fresh`; of the regions within, those `kept` stay, in place of their newer selves. */
+function replaceElement(old, fresh, kept = []) {
   keepPlace(() => {
     const copy = document.importNode(fresh, true);
+    for (const region of kept) copy.querySelector(`#${CSS.escape(region.id)}`).replaceWith(region);
     // The very same element: a camera may be open for it, and the picture comes to no other.
     for (const input of old.querySelectorAll("input[type=file][id]")) copy.querySelector(`#${input.id}`)?.replaceWith(input);
     old.replaceWith(copy);
@@ -138,6 +140,12 @@ function connect(path) {
   });
 }
 
+/** The regions that have a place on this page too, in which somebody is busy with something other than this form. */
+function busyBeside(form, page) {
+  const own = new Set([form, ...form.elements].map((element) => element.closest(REGION)));
+  return innermost(document).filter((region) => !own.has(region) && busy(region) && page.getElementById(region.id));
+}
+
 export async function send(form, submitter) {
   const data = new FormData(form, submitter);
   const multipart = form.enctype === "multipart/form-data";
@@ -155,7 +163,7 @@ export async function send(form, submitter) {
       history.replaceState(null, "", there);
     }
     replaced += 1;
-    document.getElementById("main").replaceWith(document.importNode(page.getElementById("main"), true));
+    replaceElement(document.getElementById("main"), page.getElementById("main"), busyBeside(form, page));
     (document.getElementById("errors") ?? document.querySelector("#main [autofocus]") ?? document.getElementById("main")).focus();
     document.dispatchEvent(new CustomEvent("page:updated"));
   } catch (error) {
