@@ -77,12 +77,18 @@ class OrderDeskPages(Operated):
                 method, timeout_s=self._page_s, order_id=view.order, by=view.by.subject, **arguments
             )
         except UNREACHABLE:
-            return self._order_page(view, status=503, failure="ops-no-answer")
+            return self._not_done(view, 503, "ops-no-answer")
         except DomainError as refused:
             if refused.http_status == NotFound.http_status:
                 raise
-            return self._order_page(view, status=refused.http_status, failure="ops-refused", detail=refused.detail)
+            return self._not_done(view, refused.http_status, "ops-refused", refused.detail)
         return view.redirect(local_path(view.request.form.get("next"), f"/ops/orders/{view.order}"), notice=notice)
+
+    def _not_done(self, view: View, status: int, failure: str, detail: str | None = None) -> Response:
+        """Why nothing was done, on the order's page; from the desk, too, which has to know that it is that page."""
+        response = self._order_page(view, status=status, failure=failure, detail=detail)
+        response.headers["Content-Location"] = f"/ops/orders/{view.order}"
+        return response
 
     def _order_page(self, view: View, status: int = 200, **shown: Any) -> Response:
         assert view.order_id is not None

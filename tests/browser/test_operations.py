@@ -237,6 +237,24 @@ def test_with_mypage_away_the_pages_answer_in_time_and_say_so(
     client.cancel(order_id)
 
 
+def test_why_a_retry_was_not_done_stays_on_a_page_that_goes_on_changing(
+    system: System, open_desk: OpenDesk, client: Client, fallout: str
+) -> None:
+    page = open_desk("en", expected=["/retry was answered with 503"])
+    with system.stopped("activation"):
+        case_of(page, fallout).get_by_role("button", name="Retry").first.click()
+        expect(page.locator("#errors")).to_have_text(texts("en")("ops-no-answer"))
+        expect(page).to_have_url(re.compile(f"/ops/orders/{fallout}$"))
+        expect(page.locator("#ops-silent")).to_be_visible()
+    client.cancel(str(client.place()["order_id"]))
+    expect(page.locator("#ops-silent")).to_have_count(0)
+    expect(page.locator("#errors")).to_have_text(texts("en")("ops-no-answer"))
+    page.get_by_role("button", name="Retry").first.click()
+    expect(page.locator("#notice")).to_have_text(texts("en")("notice-ops-retried"))
+    expect(page.locator("#errors")).to_have_count(0)
+    client.cancel(fallout)
+
+
 def test_without_javascript_a_case_is_retried(open_desk: OpenDesk, client: Client, fallout: str) -> None:
     page = open_desk("en", javascript=False)
     case_of(page, fallout).get_by_role("button", name="Retry").first.click()

@@ -134,6 +134,20 @@ def test_what_was_typed_is_there_again_after_a_refusal_and_after_silence() -> No
         assert texts("ko")(text) in page and "부재중 &lt;b&gt;</textarea>" in page
 
 
+@pytest.mark.parametrize("call_id", ["", "01939c00-0000-7000-8000-00000000000a"])
+@pytest.mark.parametrize("visit", [SILENCE, NotFound("x"), a_visit(claim=a_claim("bea")), a_visit(state="cancelled")])
+def test_a_note_is_there_again_whatever_became_of_the_customer(visit: Any, call_id: str) -> None:
+    pages = DispatchPages()
+    pages.scheduling = Scheduling(get_visit=visit, record_call=Conflict("x"))  # type: ignore[assignment]
+    pages.settings = {"PAGE_TIMEOUT_S": 0.5}
+    sent = {"outcome": "no_answer", "note": "벨 고장", "order": ORDER, "revision": "3", "call_id": call_id}
+    view = a_view("POST", f"/dispatch/visits/{ORDER}/call", **sent)
+    object.__setattr__(view, "order_id", ORDER)
+    page = pages.record_visit_call.__wrapped__(pages, view).get_data(as_text=True)  # type: ignore[attr-defined]
+    assert "벨 고장</textarea>" in page and PHONE not in page
+    assert f'name="call_id" value="{call_id}"' in page or not call_id, "sent again, it is the same call"
+
+
 @pytest.mark.parametrize(
     ("form", "field"),
     [

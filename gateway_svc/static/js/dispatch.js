@@ -27,10 +27,9 @@ function msUntil(moment) {
   return Date.parse(moment) - (Date.now() + ahead_ms);
 }
 
-/** Whether something was typed into the note that no button has taken yet. */
+/** Whether something was typed into the note that is not recorded yet. */
 function noteIsOpen() {
-  const note = document.querySelector("#call textarea");
-  return note && note.value.trim() !== note.defaultValue.trim();
+  return Boolean(document.querySelector("#call textarea")?.value.trim());
 }
 function mayLeave() {
   const question = document.querySelector("#call [data-unsaved]")?.dataset.unsaved;
@@ -84,7 +83,8 @@ addEventListener("beforeunload", (event) => {
 // A form that leaves the customer asks as well. Capturing: before page.js sends it.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.matches("[data-enhance]:not(#call, #move, #drop)") && !mayLeave()) {
+  const sameCustomer = form.action === document.getElementById("call")?.action.replace(/call$/, "claim");
+  if (form.matches("[data-enhance]:not(#call, #move, #drop)") && !sameCustomer && !mayLeave()) {
     event.preventDefault();
     event.stopImmediatePropagation();
   }

@@ -4,6 +4,8 @@
 // data-live="/path"      on an element of the page: an event stream that says when to fetch the page anew
 // data-live-state        shows whether that stream stands (texts in data-on and data-off)
 // form[data-enhance]     is sent by fetch, and what comes back replaces <main>, but for regions somebody is busy in
+// data-busy, data-answer something that keeps its region from being replaced: somebody is in the middle of it, or it is what
+//                        their last form was answered, which the next form's answer does replace
 // data-confirm="text"    on a form or a button: asks before sending
 //
 // Events on document: "page:updated" after anything was replaced, "page:live" with detail.on.
@@ -25,16 +27,19 @@ export async function fetchPage(url, options = {}) {
   return { answer, page: new DOMParser().parseFromString(text, "text/html") };
 }
 
-/** Someone is in the middle of something here: an open dialog, a drag, or a field that was changed. */
-function busy(region) {
-  if (region.querySelector("dialog[open], [data-busy]")) return true;
-  return [...region.querySelectorAll("input, textarea, select")].some((field) => {
-    if (field.type === "hidden" || field.type === "file") return false;
-    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
-    if (field.tagName === "SELECT") return [...field.options].some((option) => option.selected !== option.defaultSelected);
-    return field.value !== field.defaultValue;
-  });
+function isChanged(field) {
+  if (field.type === "hidden" || field.type === "file") return false;
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  if (field.tagName === "SELECT") return [...field.options].some((option) => option.selected !== option.defaultSelected);
+  return field.value !== field.defaultValue;
 }
+
+/** What somebody is in the middle of here: an open dialog, a drag, a changed field; and what their last form was answered. */
+function inUse(region) {
+  const found = [...region.querySelectorAll("dialog[open], [data-busy], [data-answer], input, textarea, select")];
+  return found.filter((element) => !element.matches("input, textarea, select") || isChanged(element));
+}
+const busy = (region) => inUse(region).length > 0;
 
 function keepPlace(replace) {
   const active = document.activeElement;
@@ -61,14 +66,17 @@ function innermost(page) {
   return [...page.querySelectorAll(REGION)].filter((region) => !region.querySelector(REGION));
 }
 
-/** Replace the innermost regions that differ; all of <main> where there are others now, and nobody is busy in it. */
+/** Replace the innermost regions that differ; all of <main> where there are others now. What is in use stays. */
 function swapRegions(page) {
   let changed = false;
   const fresh = innermost(page);
-  const ids = (regions) => regions.map((region) => region.id).join();
+  const before = innermost(document);
+  const ids = (regions) => regions.map((region) => region.id);
   const main = document.getElementById("main");
-  if (ids(fresh) !== ids(innermost(document)) && !busy(main)) {
-    replaceElement(main, page.getElementById("main"));
+  const kept = before.filter((region) => busy(region) && ids(fresh).includes(region.id));
+  const allKept = inUse(main).every((element) => kept.some((region) => region.contains(element)));
+  if (ids(fresh).join() !== ids(before).join() && allKept) {
+    replaceElement(main, page.getElementById("main"), kept);
     changed = true;
   } else {
     for (const region of fresh) {
@@ -143,7 +151,8 @@ function connect(path) {
 /** The regions that have a place on this page too, in which somebody is busy with something other than this form. */
 function busyBeside(form, page) {
   const own = new Set([form, ...form.elements].map((element) => element.closest(REGION)));
-  return innermost(document).filter((region) => !own.has(region) && busy(region) && page.getElementById(region.id));
+  const beside = innermost(document).filter((region) => !own.has(region) && page.getElementById(region.id));
+  return beside.filter((region) => busy(region) && !region.querySelector("[data-answer]"));
 }
 
 export async function send(form, submitter) {
@@ -161,6 +170,9 @@ export async function send(form, submitter) {
     if (answer.redirected) {
       there.searchParams.delete("notice");
       history.replaceState(null, "", there);
+    } else if (answer.headers.has("Content-Location")) {
+      history.replaceState(null, "", answer.headers.get("Content-Location")); // of another page than the form was on
+      document.title = page.title;
     }
     replaced += 1;
     replaceElement(document.getElementById("main"), page.getElementById("main"), busyBeside(form, page));
