@@ -155,32 +155,51 @@ function busyBeside(form, page) {
   return beside.filter((region) => busy(region) && !region.querySelector("[data-answer]"));
 }
 
+/** Say that a form has to be sent again: no answer came, or not one of this site's pages (of a proxy, of a full server). */
+function sayNotSent() {
+  document.getElementById("not-sent")?.remove();
+  const main = document.getElementById("main");
+  main.prepend(document.importNode(document.getElementById("not-sent-text").content, true));
+  document.getElementById("not-sent").focus();
+}
+
+/** What a sent form was answered replaces <main>. */
+function show(form, answer, page) {
+  const there = new URL(answer.url);
+  const main = page.getElementById("main");
+  if (answer.redirected && (!main || there.pathname !== location.pathname)) {
+    location.assign(answer.url);
+    return;
+  }
+  if (!main) {
+    sayNotSent();
+    return;
+  }
+  if (answer.redirected) {
+    there.searchParams.delete("notice");
+    history.replaceState(null, "", there);
+  } else if (answer.headers.has("Content-Location")) {
+    history.replaceState(null, "", answer.headers.get("Content-Location")); // of another page than the form was on
+    document.title = page.title;
+  }
+  replaced += 1;
+  replaceElement(document.getElementById("main"), main, busyBeside(form, page));
+  (document.getElementById("errors") ?? document.querySelector("#main [autofocus]") ?? document.getElementById("main")).focus();
+  document.dispatchEvent(new CustomEvent("page:updated"));
+}
+
 export async function send(form, submitter) {
   const data = new FormData(form, submitter);
   const multipart = form.enctype === "multipart/form-data";
   form.dataset.busy = "";
   submitter?.setAttribute("aria-disabled", "true");
   try {
-    const { answer, page } = await fetchPage(form.action, { method: "POST", body: multipart ? data : new URLSearchParams(data) });
-    const there = new URL(answer.url);
-    if (answer.redirected && there.pathname !== location.pathname) {
-      location.assign(answer.url);
-      return;
-    }
-    if (answer.redirected) {
-      there.searchParams.delete("notice");
-      history.replaceState(null, "", there);
-    } else if (answer.headers.has("Content-Location")) {
-      history.replaceState(null, "", answer.headers.get("Content-Location")); // of another page than the form was on
-      document.title = page.title;
-    }
-    replaced += 1;
-    replaceElement(document.getElementById("main"), page.getElementById("main"), busyBeside(form, page));
-    (document.getElementById("errors") ?? document.querySelector("#main [autofocus]") ?? document.getElementById("main")).focus();
-    document.dispatchEvent(new CustomEvent("page:updated"));
-  } catch (error) {
-    if (error instanceof TypeError) form.submit(); // no connection: let the browser say so
-    else throw error;
+    const body = multipart ? data : new URLSearchParams(data);
+    const came = await fetchPage(form.action, { method: "POST", body }).catch((error) => {
+      if (!(error instanceof TypeError)) throw error; // TypeError: no connection
+    });
+    if (came) show(form, came.answer, came.page);
+    else sayNotSent();
   } finally {
     delete form.dataset.busy;
     submitter?.removeAttribute("aria-disabled");

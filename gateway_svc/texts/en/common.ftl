@@ -16,6 +16,7 @@ errors-found = { $count ->
 live-on = Live
 live-off = Connection lost. Reconnecting…
 try-again = Try again
+not-sent = There was no answer, so this may not have been sent. What you entered is still here: please try again.
 request-id = Quote this number when you contact us: { $id }
 
 sign-in = Sign in

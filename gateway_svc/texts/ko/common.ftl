@@ -15,6 +15,7 @@ errors-found = { $count ->
 live-on = 실시간 연결됨
 live-off = 연결이 끊겼습니다. 다시 연결하는 중…
 try-again = 다시 시도
+not-sent = 응답이 없어 보내지 못했을 수 있습니다. 입력하신 내용은 그대로 있으니 다시 보내 주세요.
 request-id = 문의하실 때 이 번호를 알려 주세요: { $id }
 
 sign-in = 로그인
