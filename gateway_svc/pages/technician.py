@@ -51,10 +51,9 @@ class TechnicianPages:
         jobs = phone.ask("list_jobs", date=day.isoformat(), limit=schemas.MAX_LIMIT)
         response = view.render(
             "technician/jobs.html", jobs=jobs, day=day, today=today, now=clock.utc_now(),
-            before=day - timedelta(days=1), after=day + timedelta(days=1),
+            before=day - timedelta(days=1), after=day + timedelta(days=1), status=200 if jobs.known else 503,
         )  # fmt: skip
-        # A copy with the jobs is worth more than a newer one that says they could not be loaded.
-        return phone.kept(response) if jobs.known else response
+        return phone.kept(response)
 
     @page("GET", "/tech/events", roles=TECHNICIAN)
     def follow_jobs(self, view: View) -> Response:

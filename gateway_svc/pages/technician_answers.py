@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from chassis import clock
 from chassis.rpc_client import RpcClient
-from contracts.errors import Conflict, DomainError, Forbidden, NotFound, Unauthenticated
+from contracts.errors import Conflict, DomainError, Forbidden, NotFound, Unauthenticated, Unavailable
 from contracts.ids import new_id
 from contracts.rejection import REJECTION_REASONS
 from contracts.rpc import PHOTOS_MAX
@@ -18,11 +18,13 @@ from gateway_svc import schemas
 from gateway_svc.pages import ask
 from gateway_svc.pages.ask import Part
 from gateway_svc.pages.forms import Form
+from gateway_svc.pages.routing import error_page
 from gateway_svc.pages.technician_results import Checklist, ranges
 from gateway_svc.pages.view import View
 
 KEPT_FOR = "Oss-Kept-For"
-"""On answers of which a phone may keep a copy for a dead spot: the technician whose it is."""
+"""The technician whose phone it is: on pages of which it may keep a copy for a dead spot, and on answers that there is
+no page now, for which it may show the copy that it has."""
 
 _CLOSED = ("cancelled", "completed", "rejected")
 _NOTHING = Checklist(Form({}))
@@ -54,7 +56,10 @@ class Phone:
             # A script that asks again takes over what it is answered only where all is well.
             return view.render("technician/gone.html", 200 if view.from_script else error.http_status,
                                reason="moved" if isinstance(error, Forbidden) else "unknown")
-        job = parts["job"].required()
+        try:
+            job = parts["job"].required()
+        except Unavailable as away:
+            return self.kept(error_page(view, away))
         response = view.render(
             "technician/job.html", status, job=job, photos=parts["photos"], ranges=ranges(job["items"]),
             refused=refused, checklist=checklist, rejection=rejection or Form({}), reasons=REJECTION_REASONS,
@@ -90,7 +95,9 @@ class Phone:
         return self.show(422, **typed)
 
     def kept(self, response: Response) -> Response:
-        """The phone may keep a copy of this page for a dead spot: in its own memory, not in a cache on the way."""
+        """The phone may keep a copy of this page for a dead spot, in its own memory, not in a cache on the way; with a
+        status that is an error, show the copy of before instead.
+        """
         response.headers[KEPT_FOR] = self._technician_id
         return response
 

@@ -84,11 +84,19 @@ class Phone:
         self.open_job(order["order_id"])
         self.lose_signal()
 
+    def look_again(self) -> None:
+        """Have the page ask for itself anew, as when it comes back from the browser's history."""
+        self.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+
     def lose_signal(self) -> None:
         self.page.context.set_offline(True)
 
     def regain_signal(self) -> None:
         self.page.context.set_offline(False)
+
+    def says_that_it_may_be_out_of_date(self) -> None:
+        expect(self.page.locator("[data-signal] [data-when=no-answer]")).to_be_visible(timeout=WAITS_MS)
+        expect(self.page.locator("[data-as-of]")).not_to_be_empty()
 
     def shows_kept(self, count: int) -> None:
         """So many entries are on this phone, and the page says so."""

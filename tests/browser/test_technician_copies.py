@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Worker, expect
+import pytest
+from playwright.sync_api import Page, Worker, expect
 
-from tests.browser.technician_phone import NO_SIGNAL, WAITS_MS, Phone, PhoneOf, a_phone
+from tests.browser.technician_phone import NO_SIGNAL, WAITS_MS, Phone, PhoneOf, a_phone, happened
 from tests.harness.client import Client, Json
+from tools.browser import Lang
+from tools.system import System
 from tools.waiting import wait_until
 
 __all__ = ["a_phone"]
@@ -83,7 +86,7 @@ def test_what_a_busy_server_did_not_give_is_asked_for_again(
             return Promise.resolve(new Response("busy", { status: 503 }));
         };
         self.getBetter = () => { self.fetch = network; };
-        await caches.delete("technician-pages-tech-kim"); // the list of today may have led to the job
+        await forget(); // the list of today may have led to the job
     """)
     phone.open_day(order)
     expect(phone.page.locator(".live.on")).to_be_attached(timeout=WAITS_MS)
@@ -101,6 +104,88 @@ def test_a_page_of_which_half_comes_is_shown_as_it_was_kept(
     phone.has_copies(order)
     inside(phone, "self.fetch = () => Promise.resolve(answer(breakingOff(), { 'Content-Type': 'text/html' }));")
     phone.open_job(order["order_id"])
+
+
+@pytest.mark.parametrize("lang", ["ko", "en"])
+def test_with_field_work_down_work_goes_on_with_the_copies_and_is_sent_once_when_it_is_back(
+    lang: Lang, system: System, client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled,
+    axe: Callable[[Page], None],
+) -> None:  # fmt: skip
+    order = a_scheduled_order(client, on_an_open_day=True)
+    order_id = order["order_id"]
+    phone = a_phone(lang, expected=["was answered with 503"])
+    phone.open_day(order)
+    phone.has_copies(order)
+    with system.stopped("fieldwork"):
+        phone.open_job(order_id)
+        phone.says_that_it_may_be_out_of_date()
+        axe(phone.page)
+        phone.start()
+        phone.fill()
+        phone.send_results()
+        phone.shows_kept(2)
+        phone.open_day(order)
+        listed = phone.page.locator(f"#jobs [data-order='{order_id}']")
+        expect(listed).to_be_visible()
+        phone.says_that_it_may_be_out_of_date()
+        expect(listed).to_be_visible()
+    phone.shows_kept(0)
+    expect(phone.page.locator(f"#jobs .completed[data-order='{order_id}']")).to_be_visible(timeout=WAITS_MS)
+    expect(phone.page.locator("[data-signal]")).to_be_hidden(timeout=WAITS_MS)
+    client.wait_for_status(order_id, "completed")
+    assert happened(client, order_id, "fieldwork_completed") == 1
+
+
+def test_an_open_list_is_not_replaced_by_one_that_could_not_be_loaded(
+    system: System, client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    phone = a_phone(expected=["was answered with 503"])
+    phone.open_day(order)
+    expect(phone.page.locator(".live.on")).to_be_attached(timeout=WAITS_MS)
+    with system.stopped("fieldwork"):
+        phone.look_again()
+        phone.says_that_it_may_be_out_of_date()
+        expect(phone.page.locator(f"#jobs [data-order='{order['order_id']}']")).to_be_visible()
+    expect(phone.page.locator("[data-signal]")).to_be_hidden(timeout=WAITS_MS)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503])
+def test_where_the_server_cannot_give_a_page_its_copy_is_shown(
+    status: int, client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    phone = a_phone(expected=[f"was answered with {status}"])
+    phone.open_day(order)
+    phone.has_copies(order)
+    inside(phone, f"self.fetch = () => Promise.resolve(new Response('from a proxy', {{ status: {status} }}));")
+    phone.open_job(order["order_id"])
+    phone.says_that_it_may_be_out_of_date()
+
+
+def test_a_copy_of_another_technicians_page_is_not_shown_to_who_has_signed_in(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    phone = a_phone(expected=["was answered with 503"])
+    phone.open_day(order)
+    phone.has_copies(order)
+    inside(phone, """
+        const headers = { "Oss-Kept-For": "tech-lee", "Content-Type": "text/html" };
+        const body = '<link rel="icon" href="data:,">for lee';
+        self.fetch = () => Promise.resolve(new Response(body, { status: 503, headers }));
+    """)
+    phone.page.goto(f"/tech/jobs/{order['order_id']}")
+    expect(phone.page.locator("body")).to_have_text("for lee")
+
+
+def test_a_copy_outlives_an_answer_that_there_is_no_page_now(a_phone: PhoneOf) -> None:
+    kept = inside(a_phone(), """
+        await keep(url, answer("all of it"));
+        await keep(url, new Response("no page", { status: 503, headers: usual }));
+        return text(url);
+    """)
+    assert kept == "all of it"
 
 
 def test_a_copy_outlives_a_newer_answer_that_breaks_off(a_phone: PhoneOf) -> None:

@@ -195,12 +195,13 @@ def test_a_job_that_is_gone_is_told_and_not_kept() -> None:
     assert ask(gone, "GET", JOB, script=True).status_code == 200, "an open page takes it over"
 
 
-def test_without_field_work_the_list_says_what_is_missing() -> None:
+@pytest.mark.parametrize(("path", "says"), [("/tech", "could not be loaded"), (JOB, "try again")])
+def test_without_field_work_a_page_says_so_and_whose_copies_the_phone_may_show_instead(path: str, says: str) -> None:
     fieldwork = Fieldwork()
     fieldwork.call = lambda *_, **__: (_ for _ in ()).throw(DeadlineExceeded("fieldwork", "no answer", 1.0))  # type: ignore[method-assign]
-    page = ask(fieldwork, "GET", "/tech")
-    assert page.status_code == 200 and "could not be loaded" in text(page)
-    assert KEPT_FOR not in page.headers, "it would take the place of a copy with the jobs"
+    page = ask(fieldwork, "GET", path)
+    assert (page.status_code, page.headers[KEPT_FOR]) == (503, "tech-kim")
+    assert says in text(page).lower()
 
 
 def test_a_user_name_without_a_technician_signs_in_as_somebody_else() -> None:

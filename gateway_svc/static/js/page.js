@@ -8,7 +8,8 @@
 //                        their last form was answered, which the next form's answer does replace
 // data-confirm="text"    on a form or a button: asks before sending
 //
-// Events on document: "page:updated" after anything was replaced, "page:live" with detail.on.
+// Events on document: "page:updated" after anything was replaced, "page:live" with detail.on, "page:asked" with detail.ok
+// once a page has been asked for and answered.
 
 const SCRIPT = { "Oss-Script": "1" };
 
@@ -24,6 +25,7 @@ export async function fetchPage(url, options = {}) {
     throw new Error("signed out");
   }
   const text = await answer.text();
+  if (!options.method) document.dispatchEvent(new CustomEvent("page:asked", { detail: { ok: answer.ok } }));
   return { answer, page: new DOMParser().parseFromString(text, "text/html") };
 }
 

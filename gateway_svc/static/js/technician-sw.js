@@ -1,7 +1,8 @@
 // The service worker of the technician's pages. The server puts VERSION and ASSETS before it.
 //
-// Network first, with a short deadline; without an answer, the last good copy of the page. Copies are made only of pages
-// that the server allows to be kept, for the technician it names, and another technician's go as soon as one comes.
+// Network first, with a short deadline; without an answer, or where the server could not give the page, the last good
+// copy of it. Copies are made only of pages that the server allows to be kept, for the technician it names, and another
+// technician's go as soon as one comes.
 
 const SHELL = `technician-shell-${VERSION}`;
 const PAGES = "technician-pages-";
@@ -48,12 +49,16 @@ function key(url) {
 
 const isPage = (url) => url.origin === self.location.origin && /^\/tech(\/jobs\/[^/]+)?$/.test(url.pathname);
 
-async function copies() {
-  const names = (await caches.keys()).filter((name) => name.startsWith(PAGES));
-  return names.length ? caches.open(names.at(-1)) : null;
+/** Whoever's there are; of `technician` only, where it is known who has signed in. */
+async function copies(technician) {
+  const name = (await caches.keys()).findLast((known) => technician ? known === PAGES + technician : known.startsWith(PAGES));
+  return name ? caches.open(name) : null;
 }
 
-const copyOf = async (url) => (await copies())?.match(key(url));
+const copyOf = async (url, technician) => (await copies(technician))?.match(key(url));
+
+/** The server, or one behind it, could not give the page now. */
+const isLater = (answer) => answer.status >= 500 || answer.status === 429;
 
 /** The answer once all of it is here: one that breaks off is as good as none. */
 async function whole(answer) {
@@ -115,7 +120,7 @@ async function keepAll(urls) {
     const options = { headers: { "Oss-Script": "1" }, signal: AbortSignal.timeout(PATIENCE_MS) };
     const answer = await fetch(key(url), options).then(whole).catch(() => null);
     if (!answer) return [...left, ...wanted.slice(at)]; // no signal: the copies of before stay
-    if (answer.status >= 500 || answer.status === 429) left.push(url);
+    if (isLater(answer)) left.push(url);
     else await keep(url, answer, asked);
   }
   return left;
@@ -129,10 +134,11 @@ async function page(event) {
   event.waitUntil(network.then((answer) => keep(request.url, answer.clone(), asked), () => {}));
   if (request.mode !== "navigate") return network;
   const deadline = new Promise((resolve) => setTimeout(resolve, DEADLINE_MS));
-  const copy = () => copyOf(request.url);
+  const copy = (technician) => copyOf(request.url, technician);
   try {
     const first = await Promise.race([network, deadline]);
-    return first ?? (await copy()) ?? (await network);
+    if (first && !isLater(first)) return first;
+    return (await copy(first?.headers.get(KEPT_FOR))) ?? first ?? (await network);
   } catch {
     return (await copy()) ?? (await caches.match(OFFLINE)) ?? Response.error();
   }
@@ -143,15 +149,11 @@ async function asset(request) {
   const shell = await caches.open(SHELL);
   const copy = await shell.match(request.url);
   if (copy) return copy;
-  try {
-    return await fetch(request);
-  } catch (error) {
-    // A page that was kept before the last update asks for the files of before.
-    const name = new URL(request.url).pathname.replace(/^\/static\/[^/]+/, `/static/${VERSION}`);
-    const newer = await shell.match(name);
-    if (newer) return newer;
-    throw error;
-  }
+  const answer = await fetch(request).catch(() => Response.error());
+  if (answer.ok) return answer;
+  // A page that was kept before the last update asks for the files of before.
+  const name = new URL(request.url).pathname.replace(/^\/static\/[^/]+/, `/static/${VERSION}`);
+  return (await shell.match(name)) ?? answer;
 }
 
 self.addEventListener("fetch", (event) => {

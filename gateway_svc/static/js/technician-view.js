@@ -35,14 +35,15 @@ export function fresh() {
   phone().dataset.shownAt = new Date().toISOString();
 }
 
-/** Whether there is signal, and since when what is shown may have changed. */
-export function signal(on) {
+/** Whether what is shown is how things stand: "good", or why it may not be, and since when: "no-signal", "no-answer". */
+export function standing(how) {
   const notice = document.querySelector("[data-signal]");
   if (!notice) return;
+  for (const line of notice.querySelectorAll("[data-when]")) line.hidden = line.dataset.when !== how;
   const shownAt = phone().dataset.shownAt;
   const asOf = notice.querySelector("[data-as-of]");
   asOf.textContent = shownAt ? asOf.dataset.text.replace("{time}", clock(new Date(shownAt))) : "";
-  if (notice.hidden !== on) notice.hidden = on;
+  notice.hidden = how === "good";
 }
 
 function item(entry) {

@@ -13,7 +13,9 @@ import * as view from "./technician-view.js";
 // Not waited for before the handlers below are there: a form sent meanwhile would be sent past them, and lost without signal.
 const keeping = store.works();
 let state = "idle";
-let live = false;
+let live = false; // the stream stands
+let signal = navigator.onLine;
+let behind = false; // the page was asked for anew, and could not be had
 
 async function show() {
   if (await keeping) view.show(await store.all(), state);
@@ -152,8 +154,8 @@ document.addEventListener("phone:send", async (event) => {
   if (event.detail.sent) view.say("sent");
   if (event.detail.sent || event.detail.refused) refresh();
 });
-// A list that could not be loaded is asked for again.
-setInterval(() => { if (document.querySelector("#jobs .missing")) refresh(); }, 5000);
+// What could not be had is asked for again. While the stream does not stand, its coming back asks.
+setInterval(() => { if (live && behind) refresh(); }, 5000);
 
 // The rejection form stays open when the job around it is replaced.
 let rejecting = false;
@@ -167,15 +169,29 @@ document.addEventListener("page:updated", () => {
   pagesToKeep();
   show();
 });
+function showStanding() {
+  view.standing(!signal ? "no-signal" : behind ? "no-answer" : "good");
+}
+
 document.addEventListener("page:live", async (event) => {
-  const was = live;
+  if (live && !behind) view.fresh(); // until now
   live = event.detail.on;
-  if (was || live) view.fresh();
-  view.signal(live || (await reachable()) || live);
+  signal = live || (await reachable()) || live;
+  showStanding();
   if (live) again();
 });
+document.addEventListener("page:asked", (event) => {
+  const was = behind;
+  behind = !event.detail.ok;
+  if (!behind) view.fresh();
+  showStanding();
+  if (was && !behind) again();
+});
 addEventListener("online", again);
-addEventListener("offline", () => view.signal(false));
+addEventListener("offline", () => {
+  signal = false;
+  showStanding();
+});
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") again();
 });
@@ -184,7 +200,7 @@ document.dispatchEvent(new Event("technician:ready"));
 
 restoreDraft();
 view.compareJobs();
-if (!navigator.onLine) view.signal(false);
+showStanding();
 startWorker();
 if (await keeping) {
   document.documentElement.dataset.keeps = "on";

@@ -82,6 +82,7 @@ technician-send-photo = Send the photo
 technician-photo-size = A photo may have up to 1 MB.
 
 technician-no-signal = No signal. What you enter now is kept on this phone and sent when there is signal.
+technician-no-answer = The page could not be loaded anew. What you enter now is kept on this phone and sent as soon as it can be.
 technician-as-of = This is how things stood at { $time }.
 technician-offline-title = No signal
 technician-offline = This phone has no copy of this page. Open it again where there is signal.

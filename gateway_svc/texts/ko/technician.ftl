@@ -79,6 +79,7 @@ technician-send-photo = 사진 보내기
 technician-photo-size = 사진은 1 MB까지 보낼 수 있습니다.
 
 technician-no-signal = 신호가 없습니다. 지금 적는 것은 이 휴대전화에 보관했다가 신호가 잡히면 보냅니다.
+technician-no-answer = 화면을 새로 불러오지 못했습니다. 지금 적는 것은 이 휴대전화에 보관했다가 보낼 수 있게 되면 바로 보냅니다.
 technician-as-of = { $time } 기준 화면입니다.
 technician-offline-title = 신호가 없습니다
 technician-offline = 이 화면은 휴대전화에 보관된 사본이 없습니다. 신호가 잡히는 곳에서 다시 열어 주세요.
