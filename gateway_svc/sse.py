@@ -50,7 +50,7 @@ def stream(
         yield b"retry: %d\n\n" % RECONNECT_MS
         page, text = follower.newest
         shown = key(page)
-        if seen is None or version(page) > seen:
+        if not seen or version(page) > seen:  # version 0 says nothing of what was seen
             yield text
         else:
             shown = (seen, shown[1])

@@ -96,6 +96,12 @@ def test_an_order_in_the_journal_is_shown_as_it_moves() -> None:
     assert shown(stream) == (1, a_page(1, "placed"))
 
 
+def test_a_client_that_comes_back_is_told_what_became_of_an_order_in_the_journal() -> None:
+    source = Source(a_page(0, "cancelling"))
+    stream = source.open(seen=0)
+    assert [next(stream), next(stream)] == [b"retry: 3000\n\n", sse.event(source.page)]
+
+
 def test_a_lost_hint_is_made_up_for() -> None:
     source = Source(a_page(1))
     stream = source.open()
