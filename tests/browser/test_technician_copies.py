@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, Worker, expect
 
 from tests.browser.technician_phone import NO_SIGNAL, WAITS_MS, Phone, PhoneOf, a_phone, happened
+from tests.harness.browser_orders import day_of
 from tests.harness.client import Client, Json
 from tools.browser import Lang
 from tools.system import System
@@ -177,6 +179,30 @@ def test_a_copy_of_another_technicians_page_is_not_shown_to_who_has_signed_in(
     """)
     phone.page.goto(f"/tech/jobs/{order['order_id']}")
     expect(phone.page.locator("body")).to_have_text("for lee")
+
+
+def test_an_open_list_of_today_becomes_that_of_the_next_day_at_midnight_whole(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    phone = a_phone("en")
+    phone.open_day(order)
+    page = phone.page
+    expect(page.locator(".live.on")).to_be_attached(timeout=WAITS_MS)
+    job = page.locator(f"#jobs [data-order='{order['order_id']}']")
+    expect(job).to_be_visible()
+    next_day, day_after = (day_of(order) + timedelta(days=later) for later in (1, 2))
+    inside(phone, f"""
+        const network = self.fetch;
+        const isList = (wanted) => new URL(wanted.url ?? wanted).pathname === "/tech";
+        self.fetch = (wanted, ...more) => network(isList(wanted) ? "/tech?date={next_day}" : wanted, ...more);
+    """)
+    phone.look_again()
+    expect(job).to_have_count(0)
+    expect(page.locator("h1")).to_contain_text(f"{next_day:%b} {next_day.day}")
+    expect(page.locator(".day a").last).to_have_attribute("href", f"/tech?date={day_after}")
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    expect(page.locator("[data-said]")).to_be_empty()
 
 
 def test_a_copy_outlives_an_answer_that_there_is_no_page_now(a_phone: PhoneOf) -> None:

@@ -109,13 +109,16 @@ function showJob(waiting) {
   for (const part of job.querySelectorAll("[data-when]")) part.hidden = !(part.dataset.when === state || (part.dataset.when === "open" && open));
 }
 
-let seen = null;
+let seen = null; // {day, orders} of the list as it was last
 
-/** A job that came or went while the list was open is said. */
+/** A job that came or went while the list was open is said. Another day's list is no news: at midnight today's is one. */
 export function compareJobs() {
-  if (!document.getElementById("jobs")) return;
-  const now = new Set([...document.querySelectorAll("#jobs [data-order]")].map((job) => job.dataset.order));
-  if (seen && [...now].some((order) => !seen.has(order))) say("new");
-  else if (seen && [...seen].some((order) => !now.has(order))) say("gone");
-  seen = now;
+  if (!document.querySelector("#jobs .jobs")) return; // no list, or it could not be loaded
+  const day = document.getElementById("day")?.dataset.day;
+  const orders = new Set([...document.querySelectorAll("#jobs [data-order]")].map((job) => job.dataset.order));
+  if (seen?.day === day) {
+    if ([...orders].some((order) => !seen.orders.has(order))) say("new");
+    else if ([...seen.orders].some((order) => !orders.has(order))) say("gone");
+  }
+  seen = { day, orders };
 }
