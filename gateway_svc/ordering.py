@@ -6,6 +6,7 @@ Holds no rule about orders (order_svc decides) and no HTTP: it joins the intake 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -37,6 +38,13 @@ class Counter(Protocol):
     limits: Limits
     order: RpcClient
     mypage: RpcClient
+
+
+class Books(Protocol):
+    """Where it is written which orders there are: our journal, and the order book."""
+
+    intake: Intake
+    order: RpcClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,35 @@ def standing(counter: Counter, order_id: UUID) -> UUID:
     """The id under which the order stands at order_svc."""
     entry = counter.intake.journal.order(order_id)
     return entry.stands_as if entry is not None and entry.stands_as is not None else order_id
+
+
+def of_visit(
+    books: Books, caller: Caller, order_id: UUID, ask: Callable[[str], Any], timeout_s: float | None = None
+) -> Any:
+    """What `ask` gets from scheduling_svc about the visit of this order.
+
+    Two gateways that take one request give it an id each, and its subscriber may have the one that nobody else knows.
+    Only where scheduling_svc does not know theirs is the id looked up under which the order stands, and asked about.
+    Raises what `ask` raises, and CallFailed or RemoteFault where that id cannot be looked up.
+    """
+    try:
+        return ask(str(order_id))
+    except NotFound:
+        stands_as = _looked_up(books, order_id, timeout_s) if caller.role == "subscriber" else order_id
+        if stands_as == order_id:
+            raise
+    return ask(str(stands_as))
+
+
+def _looked_up(books: Books, order_id: UUID, timeout_s: float | None) -> UUID:
+    """The id under which the order stands, by our journal, or where another gateway has it, by the order book."""
+    entry = books.intake.journal.order(order_id)
+    if entry is not None:
+        return entry.stands_as or order_id
+    try:
+        return UUID(books.order.call("get_order", timeout_s=timeout_s, order_id=str(order_id))["order_id"])
+    except NotFound:
+        return order_id
 
 
 def page(counter: Counter, order_id: UUID, accepted_at: datetime | None = None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from chassis.rpc_client import RpcClient
 from contracts.ids import new_id
-from gateway_svc import answers, schemas
+from gateway_svc import answers, ordering, schemas
+from gateway_svc.intake import Intake
 from gateway_svc.routing import DISPATCH, Answer, Call, one_page, route
 
 _CONFLICT = frozenset({409})
@@ -15,6 +16,8 @@ _CONFLICT = frozenset({409})
 class VisitRoutes:
     """Visits, all of which scheduling_svc knows."""
 
+    intake: Intake
+    order: RpcClient
     scheduling: RpcClient
 
     @route("GET", "/api/visits", roles=DISPATCH, tag="visits", query=schemas.VisitsQuery,
@@ -55,18 +58,22 @@ class VisitRoutes:
     def list_windows(self, call: Call) -> Any:
         """Free visit windows, each with the technicians who could come."""
         query: schemas.WindowsQuery = call.query
-        windows = self.scheduling.call("free_windows", order_id=call.order, from_=query.from_, to=query.to)
+        windows = self._of_visit(call, "free_windows", from_=query.from_, to=query.to)
         return one_page(windows["items"])
 
     @route("PUT", "/api/visits/<order_id>/appointment", roles=DISPATCH | {"subscriber"}, owner=True, tag="visits",
            body=schemas.Appointment, answers={200: answers.Visit}, problems=_CONFLICT)
     def set_appointment(self, call: Call) -> Any:
         """Fix or move the visit; 409 where the window is taken."""
-        return self.scheduling.call(
-            "set_appointment", order_id=call.order, by=call.by.subject, **call.body.model_dump(mode="json")
-        )
+        return self._of_visit(call, "set_appointment", by=call.by.subject, **call.body.model_dump(mode="json"))
 
     @route("GET", "/api/technicians", roles=DISPATCH, tag="visits", answers={200: answers.TechnicianList})
     def list_technicians(self, call: Call) -> Any:
         """Technicians: names, skills, areas, shifts, load."""
         return one_page(self.scheduling.call("list_technicians")["items"])
+
+    def _of_visit(self, call: Call, method: str, **arguments: Any) -> Any:
+        assert call.order_id is not None
+        return ordering.of_visit(
+            self, call.by, call.order_id, lambda order_id: self.scheduling.call(method, order_id=order_id, **arguments)
+        )

@@ -47,6 +47,8 @@ class MyPages:
         if stands_as != view.order_id:
             return self._my_other_page(view, str(stands_as))
         facts = self._my_facts(view)
+        if facts.order is not None and facts.order["order_id"] != view.order:
+            return self._my_other_page(view, facts.order["order_id"])
         nothing_known = facts.order is None and facts.visit is None
         response = self._my_page(view, "mypage/order.html", facts, 503 if nothing_known else 200)
         if nothing_known:
@@ -73,8 +75,8 @@ class MyPages:
             return self._my_windows(view, 422, problem="choose")
         try:
             wanted = wire.validated(schemas.Appointment, {"window_start": start, "window_end": end})
-            self.scheduling.call(
-                "set_appointment", timeout_s=self._my_timeout_s, order_id=view.order, by=view.by.subject,
+            self._of_my_visit(
+                view, "set_appointment", by=view.by.subject,
                 **wanted.model_dump(mode="json", exclude={"technician_id"}),
             )
         except (Conflict, Invalid):
@@ -146,8 +148,8 @@ class MyPages:
         self, view: View, status: int = 200, *, problem: str | None = None, parts: dict[str, ask.Part] | None = None
     ) -> Response:
         parts = parts or ask.together(
-            windows=ask.question(self.scheduling, "free_windows", self._my_timeout_s, order_id=view.order),
-            visit=ask.question(self.scheduling, "get_visit", self._my_timeout_s, order_id=view.order),
+            windows=lambda: self._of_my_visit(view, "free_windows"),
+            visit=lambda: self._of_my_visit(view, "get_visit"),
         )
         windows, visit = parts["windows"], parts["visit"]
         if windows.missing and status == 200:
@@ -157,6 +159,15 @@ class MyPages:
             is_closed=windows.error is not None, days=_by_day(view, windows.value or {"items": []}),
             visit=order_story.agreed_visit(Facts(None, visit=visit.value)),
         )
+
+    def _of_my_visit(self, view: View, method: str, **arguments: Any) -> Any:
+        assert view.order_id is not None
+        timeout_s = self._my_timeout_s
+
+        def asked(order_id: str) -> Any:
+            return self.scheduling.call(method, timeout_s=timeout_s, order_id=order_id, **arguments)
+
+        return ordering.of_visit(self, view.by, view.order_id, asked, timeout_s)
 
     def _my_other_page(self, view: View, order_id: str) -> Response:
         """To the page of the order under which this one stands; whoever owns one owns the other."""

@@ -10,6 +10,8 @@ import pytest
 from tests.harness.client import Client, an_order
 from tests.harness.drill_checker import judge
 from tests.harness.drill_stage import replicated
+from tests.harness.pages import Visitor
+from tests.harness.subscriber import order_of
 from tools.system import System
 from tools.waiting import wait_until
 
@@ -23,6 +25,24 @@ def both(system: System) -> Iterator[tuple[Client, Client]]:
         urls = [system.service_url(name) for name in system.replicas("gateway")]
         here, there = (Client(url, staff_password=system.env["STAFF_PASSWORD"]) for url in urls)
         yield here, there
+
+
+def chooses_a_visit(client: Client, order_id: str, stands_as: str) -> None:
+    """Its subscriber fixes or moves the visit over HTTP, then on MyPage, each time to another window."""
+    path = f"/api/visits/{order_id}"
+    free = wait_until(
+        lambda: client.request("GET", f"{path}/windows", as_=order_id).json().get("items"), "windows are shown"
+    )
+    *_, second, first = free
+    wanted = {name: first[name] for name in ("window_start", "window_end")}
+    visit = client.call("PUT", f"{path}/appointment", as_=order_id, json=wanted)
+    assert (visit["order_id"], visit["window_start"]) == (stands_as, first["window_start"])
+    visitor = Visitor(client.url)
+    visitor.http.cookies.set("oss_order", client.token(order_id), path=f"/my/{order_id}")
+    moved = visitor.post(f"/my/{order_id}/visit", {"window": f"{second['window_start']}/{second['window_end']}"})
+    assert order_of(moved) == stands_as
+    assert "The time of the visit is agreed" in moved.text
+    assert f'datetime="{second["window_start"]}"' in moved.text
 
 
 def test_an_order_in_one_journal_is_shown_and_cancelled_at_the_other_gateway(
@@ -61,6 +81,8 @@ def test_one_request_that_both_gateways_have_taken_is_one_order_under_both_its_i
             client.wait_for_status(known_as, "activated")
             assert client.order(known_as)["order_id"] == stands_as
     [other] = set(ids) - {stands_as}
+    for client in both:
+        chooses_a_visit(client, other, stands_as)
     assert here.cancel(other).status_code == 202
     for client in both:
         client.wait_for_status(other, "cancelled")

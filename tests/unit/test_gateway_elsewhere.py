@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +15,10 @@ from chassis.rpc_client import NoRoute
 from contracts.errors import NotFound
 from contracts.ids import new_id
 from contracts.rpc import OrderPage
-from gateway_svc import elsewhere
+from gateway_svc import elsewhere, ordering
 from gateway_svc.auth import Caller, Tokens, subscriber
 from gateway_svc.intake import AHEAD_AT_MOST, AHEAD_EVERY
-from gateway_svc.journal import Entry, Journal
+from gateway_svc.journal import Entry, Journal, Mark
 from tests.harness.intake import NOW, Clock, OrderSvc, a_cancel, an_intake, an_order
 
 
@@ -202,6 +202,51 @@ def test_where_nobody_can_be_asked_nothing_is_made_up(gateway: Gateway) -> None:
         elsewhere.page(gateway, new_id(), NOW, AWAY)
     # MyPage has answered: it has not heard of the order, so the order has got no further.
     assert elsewhere.page(gateway, new_id(), NOW, UNKNOWN)["status"] == "accepted"
+
+
+def _visits(*order_ids: UUID) -> Callable[[str], Any]:
+    """Stands in for scheduling_svc, which has visits of these orders."""
+    remote = Remote(**{str(order_id): order_id for order_id in order_ids})
+    return lambda order_id: remote.call("get_visit", order_id=order_id)
+
+
+STAFF = Caller("dispatcher", "dispatcher", NOW + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("known_by", ["order book", "journal"])
+def test_the_visit_of_an_order_is_found_under_its_further_id(
+    gateway: Gateway, journal: Journal, known_by: str
+) -> None:
+    first, second = new_id(), new_id()
+    if known_by == "journal":
+        entry = journal.append(an_order(order_id=second))
+        journal.mark([Mark(entry.entry_id, "forwarded", 201, stands_as=first)])
+    else:
+        gateway.order = Remote(**{str(second): _book(first)})
+    owner = subscriber(second, NOW, 90)
+
+    assert ordering.of_visit(gateway, owner, second, _visits(first)) == first
+
+
+def test_the_order_book_is_not_asked_where_the_visit_is_known_or_a_member_of_staff_asks(gateway: Gateway) -> None:
+    order_id = new_id()
+    gateway.order.down = AssertionError("asked")
+
+    assert ordering.of_visit(gateway, subscriber(order_id, NOW, 90), order_id, _visits(order_id)) == order_id
+    with pytest.raises(NotFound):
+        ordering.of_visit(gateway, STAFF, order_id, _visits())
+
+
+def test_an_order_without_a_visit_is_told_apart_from_one_that_nobody_could_look_up(gateway: Gateway) -> None:
+    order_id = new_id()
+    owner = subscriber(order_id, NOW, 90)
+    for known in ({}, {str(order_id): _book(order_id)}):
+        gateway.order = Remote(**known)
+        with pytest.raises(NotFound):
+            ordering.of_visit(gateway, owner, order_id, _visits())
+    gateway.order.down = NoRoute("order", "gone", 1.0)
+    with pytest.raises(NoRoute):
+        ordering.of_visit(gateway, owner, order_id, _visits())
 
 
 def test_only_an_order_s_own_subscriber_vouches_for_it() -> None:
