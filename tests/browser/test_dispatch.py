@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from gateway_svc.pages.texts import Language, texts
 from tests.browser.dispatch_desk import MASKED, PHONE, a_desk, order_id
+from tests.harness.browser import put_out_of_sight
 from tests.harness.client import Client, Json
 
 __all__ = ["a_desk", "order_id"]
@@ -201,6 +202,18 @@ def test_an_open_panel_keeps_its_claim_and_says_so_when_it_is_lost(
     expect(page.locator("#call")).to_have_count(0)
     expect(page.locator("#panel .notice")).to_contain_text("dispatcher2")
     client.call("DELETE", f"/api/visits/{order_id}/claim", as_="dispatcher2")
+
+
+def test_a_panel_in_a_tab_out_of_sight_keeps_its_claim(a_desk: Callable[..., Page], order_id: str) -> None:
+    page = a_desk("ko")
+    page.clock.install()
+    page.goto(f"/dispatch?order={order_id}")
+    page.locator("#claim").click()
+    expect(page.locator("#call")).to_be_visible()
+    put_out_of_sight(page)
+    with page.expect_response(f"**/dispatch/visits/{order_id}/renew") as renewed:
+        page.clock.fast_forward(60_000)
+    assert renewed.value.status == 204
 
 
 @both_languages

@@ -19,6 +19,7 @@ from tests.browser.technician_phone import (
     job_of,
     move,
 )  # fmt: skip
+from tests.harness.browser import look_at, put_out_of_sight
 from tests.harness.browser_orders import day_of
 from tests.harness.client import Client, Json
 from tools.browser import Lang
@@ -210,6 +211,28 @@ def test_signing_out_leaves_no_copy_of_a_page_and_no_entry_is_sent_as_somebody_e
     page.wait_for_url("**/signin*")
     sign_in(page, "kim")
     wait_until(lambda: job_of(client, order)["state"] == "started", "the entry is sent by whose it is")
+
+
+def test_a_phone_in_a_pocket_says_that_there_is_no_signal_only_where_there_is_none(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    phone = a_phone(expected=NO_SIGNAL)
+    phone.page.clock.install()
+    phone.open_day(order)
+    expect(phone.page.locator(".live.on")).to_be_attached(timeout=WAITS_MS)
+    with phone.page.expect_response("**/tech/session"):
+        put_out_of_sight(phone.page)
+    expect(phone.page.locator(".live.on")).to_have_count(0)
+    expect(phone.page.locator("[data-signal]")).to_be_hidden()
+    look_at(phone.page)
+    expect(phone.page.locator(".live.on")).to_be_attached(timeout=WAITS_MS)
+    expect(phone.page.locator("[data-signal]")).to_be_hidden()
+
+    put_out_of_sight(phone.page)
+    phone.lose_signal()
+    look_at(phone.page)
+    expect(phone.page.locator("[data-signal] [data-when=no-signal]")).to_be_visible(timeout=WAITS_MS)
 
 
 def test_a_page_without_a_copy_says_that_there_is_no_signal(

@@ -24,6 +24,24 @@ _OFFLINE = "net::ERR_INTERNET_DISCONNECTED"
 _MAY_BE_REFUSED = ("document", "fetch", "xhr")
 
 
+def put_out_of_sight(page: Page) -> None:
+    """As behind another tab for a quarter of a minute: to this browser, every tab is in sight. Needs `page.clock`."""
+    _become(page, "hidden")
+    page.clock.run_for(15_000)
+
+
+def look_at(page: Page) -> None:
+    """The tab that was out of sight is in front again."""
+    _become(page, "visible")
+
+
+def _become(page: Page, state: str) -> None:
+    page.evaluate("""state => {
+        Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }""", state)
+
+
 @dataclass
 class Visitor:
     """One browser context, that is one person: cookies and storage of their own."""

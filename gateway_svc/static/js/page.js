@@ -12,6 +12,8 @@
 // once a page has been asked for and answered.
 
 const SCRIPT = { "Oss-Script": "1" };
+const DEADLINE_MS = 60000;
+const OUT_OF_SIGHT_MS = 10000;
 
 export function csrf() {
   return document.querySelector('meta[name="csrf"]').content;
@@ -19,7 +21,9 @@ export function csrf() {
 
 /** Fetch a page of this site as a document; goes to sign in where the session is over. */
 export async function fetchPage(url, options = {}) {
-  const answer = await fetch(url, { credentials: "same-origin", ...options, headers: { ...SCRIPT, ...options.headers } });
+  const signal = options.method ? undefined : AbortSignal.timeout(DEADLINE_MS); // what is sent may be large
+  const headers = { ...SCRIPT, ...options.headers };
+  const answer = await fetch(url, { credentials: "same-origin", signal, ...options, headers });
   if (answer.status === 401) {
     location.reload();
     throw new Error("signed out");
@@ -134,20 +138,41 @@ let stream = null;
 let wait_ms = 1000;
 
 function connect(path) {
-  stream = new EventSource(path);
-  stream.addEventListener("open", () => {
+  const opened = new EventSource(path);
+  stream = opened;
+  opened.addEventListener("open", () => {
     wait_ms = 1000;
     showLive(true);
     refresh(); // what happened before the stream stood
   });
-  for (const name of ["change", "order"]) stream.addEventListener(name, () => refresh());
-  stream.addEventListener("error", () => {
+  for (const name of ["change", "order"]) opened.addEventListener(name, () => refresh());
+  opened.addEventListener("error", () => {
     showLive(false);
-    if (stream.readyState !== EventSource.CLOSED) return; // the browser connects again by itself
+    if (opened.readyState !== EventSource.CLOSED) return; // the browser connects again by itself
     refresh(); // refused, not cut off: where the session is over, this leads to sign in
-    setTimeout(() => connect(path), wait_ms * (0.5 + Math.random()));
+    setTimeout(() => { if (stream === opened) connect(path); }, wait_ms * (0.5 + Math.random()));
     wait_ms = Math.min(wait_ms * 2, 30000);
   });
+}
+
+/** Hold the stream while the page is in sight. Over HTTP/1.1 a browser makes six connections to a site, for all its tabs:
+ * the seventh tab would not even load. */
+function follow(path) {
+  let leaving = 0;
+  const look = () => {
+    clearTimeout(leaving);
+    if (document.visibilityState === "visible") {
+      if (!stream) connect(path);
+    } else if (stream) {
+      leaving = setTimeout(() => {
+        stream.close();
+        stream = null;
+        showLive(false);
+      }, OUT_OF_SIGHT_MS);
+    }
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
 }
 
 /** The regions that have a place on this page too, in which somebody is busy with something other than this form. */
@@ -226,6 +251,6 @@ document.addEventListener("submit", (event) => {
 });
 
 const live = document.querySelector("[data-live]");
-if (live) connect(live.dataset.live);
+if (live) follow(live.dataset.live);
 addEventListener("pageshow", (event) => { if (event.persisted) refresh(); }); // came back from the browser's history
 document.documentElement.dataset.scripts = "on";
