@@ -165,6 +165,25 @@ def test_where_the_server_cannot_give_a_page_its_copy_is_shown(
     phone.says_that_it_may_be_out_of_date()
 
 
+def test_a_copy_says_that_it_is_one_however_late_the_scripts_come(
+    client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
+) -> None:
+    order = a_scheduled_order(client)
+    phone = a_phone()
+    phone.open_day(order)
+    phone.has_copies(order)
+    inside(phone, """
+        self.fetch = () => Promise.resolve(new Response("from a proxy", { status: 429 }));
+        const plain = self.asset;
+        self.asset = async (request) => { // the storage of a slow phone
+            if (request.url.endsWith("/technician-view.js")) await new Promise((resolve) => setTimeout(resolve, 2000));
+            return plain(request);
+        };
+    """)
+    phone.open_job(order["order_id"])
+    phone.says_that_it_may_be_out_of_date()
+
+
 def test_a_copy_of_another_technicians_page_is_not_shown_to_who_has_signed_in(
     client: Client, a_phone: PhoneOf, a_scheduled_order: Scheduled
 ) -> None:

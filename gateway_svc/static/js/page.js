@@ -19,6 +19,9 @@ export function csrf() {
   return document.querySelector('meta[name="csrf"]').content;
 }
 
+/** The last page that was asked for could not be had: for scripts that come too late for the event. */
+export let isBehind = false;
+
 /** Fetch a page of this site as a document; goes to sign in where the session is over. */
 export async function fetchPage(url, options = {}) {
   const signal = options.method ? undefined : AbortSignal.timeout(DEADLINE_MS); // what is sent may be large
@@ -29,7 +32,10 @@ export async function fetchPage(url, options = {}) {
     throw new Error("signed out");
   }
   const text = await answer.text();
-  if (!options.method) document.dispatchEvent(new CustomEvent("page:asked", { detail: { ok: answer.ok } }));
+  if (!options.method) {
+    isBehind = !answer.ok;
+    document.dispatchEvent(new CustomEvent("page:asked", { detail: { ok: answer.ok } }));
+  }
   return { answer, page: new DOMParser().parseFromString(text, "text/html") };
 }
 

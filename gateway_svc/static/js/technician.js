@@ -1,7 +1,7 @@
 // The technician's pages with scripts: what is entered is kept on the phone and sent when there is signal, so that every
 // form works in a dead spot. Without scripts the same forms are sent as they are.
 
-import { refresh } from "./page.js";
+import { isBehind, refresh } from "./page.js";
 import { changed, checked, echo } from "./technician-check.js";
 import * as draft from "./technician-draft.js";
 import { shrink } from "./technician-photo.js";
@@ -13,9 +13,9 @@ import * as view from "./technician-view.js";
 // Not waited for before the handlers below are there: a form sent meanwhile would be sent past them, and lost without signal.
 const keeping = store.works();
 let state = "idle";
-let live = false; // the stream stands
+let live = document.querySelector("[data-live-state].on") !== null; // the stream stands
 let signal = navigator.onLine;
-let behind = false; // the page was asked for anew, and could not be had
+let behind = isBehind; // the page was asked for anew, and could not be had
 
 async function show() {
   if (await keeping) view.show(await store.all(), state);
