@@ -87,12 +87,13 @@ endif
 lane-pages: export PORTS := 20000-25999
 lane-pages: setup
 	$(PY) -m pytest $(BROWSER_TESTS)
-	$(PY) -m pytest tests/integration
+	$(PY) -m pytest tests/integration/test_[!a-f]*.py
 
 lane-drills: export PORTS := 26000-31999
 lane-drills: check
 	$(PY) -m pytest tests/unit tests/model tests/contract
 	$(PY) -m pytest tests/drills --durations=12
+	$(PY) -m pytest tests/integration/test_[a-f]*.py
 
 test-browser: setup ## the tests in a browser only
 	$(PY) -m pytest $(BROWSER_TESTS) $(PYTEST_ARGS)
