@@ -83,3 +83,23 @@ def test_a_database_that_is_away_meanwhile_leaves_none_out(
     call(order, "republish_events")
     tap.heard("order_placed", 2 * STORED)
     assert len(calls) == 5
+
+
+def test_what_a_process_that_ended_left_out_comes_when_it_is_asked_again(
+    vhost: str, database: Callable[[str], str], tap: Wiretap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(republish, "STEP", STEP)
+    monkeypatch.setattr(republish, "PAUSE_S", 60.0)
+    uri = database("order")
+    with running(OrderService, uri, vhost) as container:
+        call(container, "place_orders", [place_order() for _ in range(STORED)])
+        tap.heard("order_placed", STORED)
+        wait_until(lambda: not unsent(container), "all are marked")
+        assert call(container, "republish_events")["goes_on"]
+        tap.heard("order_placed", STORED + STEP)
+    assert len(tap.seen) == STORED + STEP, "it ended in the middle"
+    monkeypatch.setattr(republish, "PAUSE_S", 0.1)
+    with running(OrderService, uri, vhost) as container:
+        call(container, "republish_events")
+        tap.heard("order_placed", 2 * STORED + STEP)
+    assert {event.message_id for event in tap.seen[STORED + STEP:]} == {event.message_id for event in tap.seen[:STORED]}
