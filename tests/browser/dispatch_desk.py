@@ -56,6 +56,11 @@ def release(client: Client, order_id: str, who: str) -> None:
     client.call("DELETE", f"/api/visits/{order_id}/claim", as_=who)
 
 
+def take_over(client: Client, order_id: str) -> None:
+    """dispatcher's claim ends, and dispatcher2 has the customer."""
+    release(client, order_id, "dispatcher")
+    claim(client, order_id, "dispatcher2")
+
 
 def row(page: Page, order_id: str) -> Locator:
     """The customer's row of the queue."""

@@ -77,10 +77,14 @@ class Phone:
         }""")
         return paths
 
-    def enter_dead_spot(self, order: Json) -> None:
-        """Open the order's job, and lose the signal."""
+    def open_day_with_copies(self, order: Json) -> None:
+        """The list of the day, until the phone has copies of it and of the order's job."""
         self.open_day(order)
         self.has_copies(order)
+
+    def enter_dead_spot(self, order: Json) -> None:
+        """Open the order's job, and lose the signal."""
+        self.open_day_with_copies(order)
         self.open_job(order["order_id"])
         self.lose_signal()
 

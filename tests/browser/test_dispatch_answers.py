@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from gateway_svc.pages.texts import Language, texts
-from tests.browser.dispatch_desk import Desk, a_desk, another_id, call, claim, order_id, release, row
+from tests.browser.dispatch_desk import Desk, a_desk, another_id, call, claim, order_id, release, row, take_over
 from tests.harness.client import Client
 from tools.system import System
 
@@ -77,8 +77,7 @@ def test_a_call_that_was_refused_for_a_colleagues_claim_is_recorded_once_that_en
     page = a_desk("ko")
     call(page, order_id)
     page.locator("#note").fill(NOTE)
-    release(client, order_id, "dispatcher")
-    claim(client, order_id, "dispatcher2")
+    take_over(client, order_id)
     page.locator("#no-answer").click()
     expect(page.locator("#errors")).to_contain_text("dispatcher2")
     changes(page, client, another_id)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from gateway_svc.pages.texts import Language, texts
-from tests.browser.dispatch_desk import PHONE, Desk, a_desk, another_id, call, claim, order_id, release, row
+from tests.browser.dispatch_desk import PHONE, Desk, a_desk, another_id, call, claim, order_id, release, row, take_over
 from tests.harness.client import Client
 from tools.system import System
 from tools.waiting import wait_until
@@ -32,8 +32,12 @@ def test_a_claim_is_renewed_on_a_desk_that_changes_oftener_than_that(
     call(page, order_id)
     renewals: list[Request] = []
     page.on("request", lambda sent: renewals.append(sent) if sent.url.endswith(f"{order_id}/renew") else None)
+    answered: list[str] = []
+    page.on("response", lambda came: answered.append(came.url) if came.url.endswith(f"{order_id}/renew") else None)
     for turn in range(STANDS_S // 20):
         page.clock.fast_forward(20_000)
+        # Answered before the clock goes on: the next renewal is planned from then.
+        wait_until(lambda: page.title() and len(answered) == len(renewals), "the renewal is answered")
         held = turn % 2 == 0
         (claim if held else release)(client, another_id, "dispatcher2")
         is_held(page, another_id, held)
@@ -94,8 +98,7 @@ def test_a_claim_that_is_lost_over_a_half_typed_note_is_shown_and_the_note_stays
     page = a_desk(lang)
     call(page, order_id)
     page.locator("#note").fill("공동현관")
-    release(client, order_id, "dispatcher")
-    claim(client, order_id, "dispatcher2")
+    take_over(client, order_id)
     expect(page.locator(f"#customer-{order_id} .notice")).to_contain_text("dispatcher2")
     expect(page.locator(f"#customer-{order_id}")).not_to_contain_text(PHONE)
     expect(page.locator("[data-renew]")).to_have_count(0)

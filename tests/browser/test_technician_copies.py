@@ -102,8 +102,7 @@ def test_a_page_of_which_half_comes_is_shown_as_it_was_kept(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(expected=NO_SIGNAL)
-    phone.open_day(order)
-    phone.has_copies(order)
+    phone.open_day_with_copies(order)
     inside(phone, "self.fetch = () => Promise.resolve(answer(breakingOff(), { 'Content-Type': 'text/html' }));")
     phone.open_job(order["order_id"])
 
@@ -116,8 +115,7 @@ def test_with_field_work_down_work_goes_on_with_the_copies_and_is_sent_once_when
     order = a_scheduled_order(client, on_an_open_day=True)
     order_id = order["order_id"]
     phone = a_phone(lang, expected=["was answered with 503"])
-    phone.open_day(order)
-    phone.has_copies(order)
+    phone.open_day_with_copies(order)
     with system.stopped("fieldwork"):
         phone.open_job(order_id)
         phone.says_that_it_may_be_out_of_date()
@@ -158,8 +156,7 @@ def test_where_the_server_cannot_give_a_page_its_copy_is_shown(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(expected=[f"was answered with {status}"])
-    phone.open_day(order)
-    phone.has_copies(order)
+    phone.open_day_with_copies(order)
     inside(phone, f"self.fetch = () => Promise.resolve(new Response('from a proxy', {{ status: {status} }}));")
     phone.open_job(order["order_id"])
     phone.says_that_it_may_be_out_of_date()
@@ -170,8 +167,7 @@ def test_a_copy_says_that_it_is_one_however_late_the_scripts_come(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone()
-    phone.open_day(order)
-    phone.has_copies(order)
+    phone.open_day_with_copies(order)
     inside(phone, """
         self.fetch = () => Promise.resolve(new Response("from a proxy", { status: 429 }));
         const plain = self.asset;
@@ -189,8 +185,7 @@ def test_a_copy_of_another_technicians_page_is_not_shown_to_who_has_signed_in(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone(expected=["was answered with 503"])
-    phone.open_day(order)
-    phone.has_copies(order)
+    phone.open_day_with_copies(order)
     inside(phone, """
         const headers = { "Oss-Kept-For": "tech-lee", "Content-Type": "text/html" };
         const body = '<link rel="icon" href="data:,">for lee';

@@ -240,8 +240,7 @@ def test_a_page_without_a_copy_says_that_there_is_no_signal(
 ) -> None:
     order = a_scheduled_order(client)
     phone = a_phone("en", expected=NO_SIGNAL)
-    phone.open_day(order)
-    phone.has_copies(order)
+    phone.open_day_with_copies(order)
     phone.lose_signal()
     phone.page.goto("/tech?date=2031-01-01")
     expect(phone.page.get_by_role("heading", name="No signal")).to_be_visible()
